@@ -1,0 +1,301 @@
+/* Everything that Python may call. cffi reads this very file, and the C core includes it: there is
+ * no second copy. No preprocessor lines in here.
+ *
+ * Return values: functions returning int give 0 or a positive result on success and a negative
+ * errno on failure; pc_error_text() then says in words what is wrong, on the calling thread.
+ * Times are nanoseconds of CLOCK_MONOTONIC unless the name says otherwise. Text is UTF-8.
+ * Structs are copied; nobody keeps a caller's pointer after a call returns.
+ *
+ * Threads: every function may be called from any thread, but a handle must not be used while
+ * another thread closes it. */
+
+/* ---- General --------------------------------------------------------------------------------- */
+
+/* What the last failing call on this thread had to say. Never NULL; valid until the next failure.
+ */
+const char *pc_error_text(void);
+
+uint64_t pc_clock_ns(void);
+
+/* Versions of the libraries that the core was built with, as "x264 164, libvpx 1.12.0, …". */
+const char *pc_library_versions(void);
+
+/* ---- Frame clock ----------------------------------------------------------------------------- */
+
+enum pc_stage {
+    PC_STAGE_DAMAGE, /* the change on the display became known; capture start if unknown */
+    PC_STAGE_CAPTURE_START,
+    PC_STAGE_CAPTURED,
+    PC_STAGE_CONVERTED,
+    PC_STAGE_FIRST_SLICE, /* the first slice left the encoder */
+    PC_STAGE_ENCODED,
+    PC_STAGE_FIRST_SENT, /* the first packet was handed to the kernel, for the first viewer */
+    PC_STAGE_LAST_SENT,
+    PC_STAGE_COUNT
+};
+
+struct pc_frame_times {
+    uint64_t id;
+    uint64_t at[8]; /* by enum pc_stage; 0 = not reached */
+    uint32_t bytes; /* encoded */
+};
+
+struct pc_percentiles {
+    uint32_t count;
+    uint64_t p50, p95, p99, max; /* ns */
+};
+
+/* ---- Sources --------------------------------------------------------------------------------- */
+
+struct pc_source;
+
+struct pc_x11_settings {
+    const char *display; /* e.g. ":0"; NULL = $DISPLAY */
+    const char *monitor; /* RandR output or monitor name; NULL = no monitor chosen */
+    uint32_t window;     /* X window id; 0 = the root window */
+    int x, y;            /* region within the root; used when width and height are set */
+    int width, height;   /* 0 = everything */
+    bool cursor;         /* draw the pointer into the picture */
+};
+
+/* Open an X display for capture. -ENOTCONN: cannot connect; -EOPNOTSUPP: MIT-SHM or DAMAGE missing;
+ * -EINVAL: no such monitor or window, or an empty region. On success the caller owns `*out`. */
+int pc_source_open_x11(const struct pc_x11_settings *settings, struct pc_source **out);
+
+struct pc_pattern_settings {
+    int width, height; /* pixels, even, at least 320 x 180 */
+    int motion;        /* 1: every pixel moves (game-like); 0: small changes (desktop-like) */
+    uint32_t seed;
+};
+
+/* Open the generated test pattern, which carries its frame number and time in its pixels. */
+int pc_source_open_pattern(const struct pc_pattern_settings *settings, struct pc_source **out);
+
+int pc_source_size(struct pc_source *source, int *width, int *height);
+void pc_source_close(struct pc_source *source);
+
+/* Take one picture now (doctor, snapshots, benchmarks): BGRX rows of width * 4 bytes into `out`.
+ * -ENOSPC when `capacity` is too small; -EBUSY never. Not for a source that a stream owns. */
+int pc_source_snapshot(struct pc_source *source, uint8_t *out, size_t capacity, int *width,
+                       int *height);
+
+/* Read the pattern's code out of a picture's luma: 1 = found (`*frame` and `*time_us` are set;
+ * time is CLOCK_MONOTONIC in microseconds, 48 bits), 0 = no valid code. `step` is the distance of
+ * two luma samples in a row in bytes (1 for a Y plane, 4 for BGRX's green at +1). */
+int pc_pattern_read(const uint8_t *luma, int width, int height, size_t stride, int step,
+                    uint32_t *frame, uint64_t *time_us);
+
+/* Paint the code into BGRX pixels (test painters). */
+void pc_pattern_write(uint8_t *bgrx, int width, int height, size_t stride, uint32_t frame,
+                      uint64_t time_us);
+
+/* ---- Hub: sockets, peers, events ------------------------------------------------------------- */
+
+struct pc_hub;
+struct pc_stream;
+
+struct pc_address {
+    uint8_t family; /* 4 or 6; 0 = none */
+    uint8_t ip[16]; /* network order; IPv4 uses the first four */
+    uint16_t port;  /* host order */
+    uint32_t scope; /* IPv6 scope id */
+};
+
+struct pc_hub_settings {
+    const struct pc_address *bind; /* one UDP socket for each; all get the same port */
+    int bind_count;                /* 1..16 */
+    uint16_t port;                 /* 0 = any */
+    bool gso;                      /* use UDP_SEGMENT where the kernel takes it */
+    int dscp;                      /* 0..63; 0 = leave it */
+    bool realtime; /* ask for a higher scheduling priority; not an error if refused */
+};
+
+/* Bind the sockets and start the I/O thread. -EADDRINUSE, -EADDRNOTAVAIL, -EACCES … as bind(2).
+ * On success the caller owns `*out`. */
+int pc_hub_open(const struct pc_hub_settings *settings, struct pc_hub **out);
+
+/* Stop the I/O thread, say BYE for every peer, close the sockets. Streams must be closed before. */
+void pc_hub_close(struct pc_hub *hub);
+
+/* The address that socket `index` is bound to. -EINVAL past the last one. */
+int pc_hub_local_address(struct pc_hub *hub, int index, struct pc_address *out);
+
+enum pc_event_kind {
+    PC_EVENT_NONE,
+    PC_EVENT_DATAGRAM,       /* STUN, DTLS or TURN for Python, from `from` at socket `socket` */
+    PC_EVENT_SOURCE_LOST,    /* the display went away; `id` = stream */
+    PC_EVENT_SOURCE_RESIZED, /* `id` = stream; `a` x `b` pixels */
+    PC_EVENT_STREAM_FAILED,  /* the encoder failed for good; `id` = stream; data = text */
+    PC_EVENT_PEER_BYE,       /* the peer's RTCP said BYE; `id` = peer */
+    PC_EVENT_FIRST_REPORT,   /* first receiver report of `id` = peer: media arrives there */
+};
+
+struct pc_event {
+    enum pc_event_kind kind;
+    uint32_t id;
+    uint32_t a, b;
+    int socket;
+    uint16_t channel; /* TURN channel that the datagram came through; 0 = none */
+    struct pc_address from;
+    uint32_t size;
+    uint8_t data[2048];
+};
+
+/* An eventfd that is readable when there are events. Owned by the hub. */
+int pc_hub_event_fd(struct pc_hub *hub);
+
+/* Take the next event: 1, or 0 when there is none (the eventfd is drained then). */
+int pc_hub_next_event(struct pc_hub *hub, struct pc_event *out);
+
+/* Send a datagram from socket `socket` (STUN, DTLS, TURN). -EAGAIN when the kernel's buffer is
+ * full; other negative errno as sendto(2). */
+int pc_hub_send(struct pc_hub *hub, int socket, const struct pc_address *to, const uint8_t *data,
+                size_t size);
+
+struct pc_hub_stats {
+    uint64_t sent_packets, sent_bytes, send_calls, send_errors;
+    uint64_t received_packets, received_bytes;
+    uint64_t dropped_malformed;   /* not of a known kind, or too short */
+    uint64_t dropped_unknown;     /* media from an address that is no peer's */
+    uint64_t dropped_unauthentic; /* failed SRTP or SRTCP authentication */
+    uint64_t dropped_replayed;
+    uint64_t dropped_events; /* the event ring was full */
+    bool gso;                /* in use now */
+};
+int pc_hub_get_stats(struct pc_hub *hub, struct pc_hub_stats *out);
+
+/* ---- Peers ----------------------------------------------------------------------------------- */
+
+enum pc_srtp_profile {
+    PC_SRTP_AES128_CM_SHA1_80 = 1, /* numbers of RFC 5764 4.1.2 and RFC 7714 14.2 */
+    PC_SRTP_AEAD_AES_128_GCM = 7,
+    PC_SRTP_AEAD_AES_256_GCM = 8
+};
+
+/* Create a peer: it has no path, no keys and no media yet. Returns its id (> 0). */
+int pc_peer_open(struct pc_hub *hub);
+
+/* Send from socket `socket` to `to`; media that comes from there belongs to this peer. `channel`
+ * not 0: through the TURN server at `to`, in ChannelData of that number. May be called again. */
+int pc_peer_set_path(struct pc_hub *hub, int peer, int socket, const struct pc_address *to,
+                     uint16_t channel);
+
+/* Master keys followed by master salts, as DTLS-SRTP exports them. Copied. */
+int pc_peer_set_keys(struct pc_hub *hub, int peer, enum pc_srtp_profile profile,
+                     const uint8_t *send_key, const uint8_t *receive_key, size_t key_bytes);
+
+enum pc_codec_id { PC_H264 = 0, PC_VP8 = 1 };
+
+struct pc_media_settings {
+    enum pc_codec_id codec;
+    uint8_t payload_type, rtx_payload_type; /* rtx 0 = no retransmission */
+    uint32_t ssrc, rtx_ssrc;
+    uint8_t mid_id, abs_send_time_id, transport_cc_id, playout_delay_id; /* 0 = not negotiated */
+    char mid[17];
+    uint16_t playout_min_10ms, playout_max_10ms;
+    char cname[64];
+    double pacing_factor; /* sending rate over the stream's bitrate; 0 = 4.0 */
+    double rtx_share;     /* retransmissions' bound, as a share of the bitrate; 0 = 0.25 */
+};
+
+/* Start sending the stream to the peer, beginning with an IDR. -EINVAL without path or keys. */
+int pc_peer_send(struct pc_hub *hub, int peer, struct pc_stream *stream,
+                 const struct pc_media_settings *settings);
+
+struct pc_peer_stats {
+    uint64_t packets, bytes; /* RTP sent, with headers and tags; no retransmissions */
+    uint64_t rtx_packets, rtx_bytes;
+    uint64_t frames;                /* access units sent whole */
+    uint64_t frames_dropped;        /* access units given up because the path was too slow */
+    uint64_t nacks, nacked_packets; /* NACK messages' lost packets asked for, and how many … */
+    uint64_t rtx_refused;           /* … were over the budget or no longer kept */
+    uint64_t plis, firs;
+    uint64_t rtcp_packets, rtcp_malformed;
+    uint64_t remb_bps;         /* the last one; 0 = none */
+    uint64_t feedback_packets; /* transport-wide feedback */
+    double rtt_ms;             /* from the last receiver report; < 0 = unknown */
+    double loss;               /* fraction lost of the last report, 0..1 */
+    double jitter_ms;
+    uint64_t reports;
+    uint32_t queued_frames; /* access units waiting or partly sent */
+};
+int pc_peer_get_stats(struct pc_hub *hub, int peer, struct pc_peer_stats *out);
+
+/* Say BYE where media ran, and forget the peer. */
+int pc_peer_close(struct pc_hub *hub, int peer);
+
+/* ---- Streams --------------------------------------------------------------------------------- */
+
+enum pc_profile { PC_PROFILE_CONSTRAINED_BASELINE, PC_PROFILE_MAIN, PC_PROFILE_HIGH };
+enum pc_preset { PC_PRESET_ULTRAFAST, PC_PRESET_SUPERFAST, PC_PRESET_VERYFAST };
+enum pc_rate_control { PC_RATE_CONTROL_FRAME, PC_RATE_CONTROL_VBV };
+
+struct pc_stream_settings {
+    int fps;             /* cap on the frame rate; 1..240 */
+    int keepalive_fps;   /* frames per second of an unchanged picture; 1..fps */
+    int bitrate;         /* bits per second */
+    int threads, slices; /* 0 = chosen */
+    enum pc_profile profile;
+    enum pc_preset preset;
+    enum pc_rate_control rate_control; /* ours (one decision a frame), or x264's VBV */
+    double budget_frames;              /* 1.0-1.5; 0 = 1.25 */
+    int idr_interval_ms; /* an IDR at most this often, however many are asked for; 0 = 300 */
+};
+
+/* Start the media thread on a source. On success the stream owns the source; on failure the caller
+ * still does. `hub` may be NULL: taps only. Encoding runs only while somebody receives. */
+int pc_stream_open(struct pc_hub *hub, struct pc_source *source,
+                   const struct pc_stream_settings *settings, struct pc_stream **out);
+
+/* Stop and join the media thread, detach every peer and tap, close the source. */
+void pc_stream_close(struct pc_stream *stream);
+
+uint32_t pc_stream_id(struct pc_stream *stream);
+int pc_stream_set_rate(struct pc_stream *stream, int bitrate, int fps);
+void pc_stream_request_idr(struct pc_stream *stream);
+
+struct pc_stream_stats {
+    int width, height;
+    int viewers[2];      /* by enum pc_codec_id: receivers of that encode, taps included */
+    uint64_t captured;   /* pictures taken */
+    uint64_t encoded[2]; /* access units by codec */
+    uint64_t encoded_bytes[2];
+    uint64_t idrs[2];
+    uint64_t skipped;    /* not encoded: the network had not drained the last frame */
+    uint64_t late;       /* frame slots missed: a stage took longer than the interval */
+    uint64_t overshoots; /* P frames over the budget */
+    int quantiser;       /* of the last H.264 frame */
+    char encoder[32];    /* "x264" */
+};
+int pc_stream_get_stats(struct pc_stream *stream, struct pc_stream_stats *out);
+
+/* Duration between two stages over frames that began at or after `since_ns`. */
+int pc_stream_latency(struct pc_stream *stream, enum pc_stage from, enum pc_stage to,
+                      uint64_t since_ns, struct pc_percentiles *out);
+
+/* The kept frames from id `from_id` on, oldest first. Returns how many (0..max). */
+int pc_stream_frames(struct pc_stream *stream, uint64_t from_id, struct pc_frame_times *out,
+                     int max);
+
+/* ---- Taps: encoded access units for Python (plain aiortc, recording) --------------------------
+ */
+
+struct pc_tap;
+
+struct pc_tap_frame {
+    uint64_t id;
+    uint32_t rtp_time; /* 90 kHz from the stream's zero */
+    uint64_t capture_ns;
+    bool idr;
+    uint32_t size; /* bytes written */
+};
+
+/* Receive the stream's access units of a codec. At most `depth` wait; when the reader is slower,
+ * the waiting ones are dropped and the tap goes on at the next IDR. */
+int pc_tap_open(struct pc_stream *stream, enum pc_codec_id codec, int depth, struct pc_tap **out);
+int pc_tap_fd(struct pc_tap *tap);
+
+/* Take the oldest one: 1; 0 = none (the fd is drained); -ENOSPC = `capacity` too small, nothing
+ * taken; -EPIPE = the stream has ended. */
+int pc_tap_read(struct pc_tap *tap, struct pc_tap_frame *frame, uint8_t *out, size_t capacity);
+void pc_tap_close(struct pc_tap *tap);
