@@ -24,11 +24,14 @@ class Subscription(Protocol):
     """One subscriber's interest in one room."""
 
     async def close(self) -> None:
-        """Deliver nothing more. May be called again."""
+        """Deliver nothing more. May be called again; never raises :class:`BusUnavailable`."""
 
 
 class Bus(Protocol):
-    """What a server needs from a bus. Every method may raise :class:`BusUnavailable`."""
+    """What a server needs from a bus.
+
+    Publishing and subscribing may raise :class:`BusUnavailable`.
+    """
 
     async def publish(self, room: str, event: RoomEvent) -> None:
         """Put ``event`` at the end of the room's stream."""

@@ -98,7 +98,7 @@ class Answer(_Message, tag="answer", frozen=True):
 
 
 class Candidate(_Message, tag="candidate", frozen=True):
-    """One ICE candidate. ``candidate`` is the value of ``a=candidate``, "" for end-of-candidates."""
+    """An ICE candidate: ``candidate`` is the value of ``a=candidate``, "" for end-of-candidates."""
 
     peer: PeerId
     candidate: CandidateLine

@@ -73,10 +73,11 @@ class Switchboard:
         except BusUnavailable as error:
             log.warning("leave not published room=%s peer=%s: %s", room, leave.peer, error)
         async with line.lock:
-            if not line.peers and self._lines.get(room) is line:
-                del self._lines[room]
-                if line.subscription is not None:
-                    await line.subscription.close()
+            if line.peers or self._lines.get(room) is not line:
+                return
+            del self._lines[room]
+            if line.subscription is not None:
+                await line.subscription.close()
 
 
 class _Line:

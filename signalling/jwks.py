@@ -1,0 +1,182 @@
+"""A cache of an issuer's public keys (JWK Set, RFC 7517) that never blocks the event loop.
+
+Keys are fetched on first use, again when they are older than ``lifetime_s``, and again when a token
+names a key that is not among them (the issuer has rotated), but never sooner than ``cooldown_s``
+after the last attempt: tokens with made-up key ids cannot make us hammer the issuer. Callers that
+need a fetch at the same time share one. While the issuer cannot be reached the old keys stay good.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+from .net import is_loopback
+
+log = logging.getLogger(__name__)
+
+MAX_JWKS_BYTES = 256 * 1024
+MIN_RSA_BITS = 2048  # RFC 7518 section 3.3
+
+KeySource = Callable[[], Awaitable[bytes]]
+"""Returns a JWK Set document; raises :class:`KeysUnavailable` when there is none to be had."""
+
+
+class KeysUnavailable(Exception):
+    """The issuer's keys cannot be had now, so nothing can be verified. Says why."""
+
+
+class UnknownKey(Exception):
+    """The issuer has no key of this id."""
+
+
+def key_source(location: str | Path, *, timeout_s: float = 5.0) -> KeySource:
+    """A source that reads a file (a path) or fetches a URL (``https:``, or ``http:`` on loopback).
+
+    Raises :class:`ValueError` for a URL that could be tampered with on its way.
+    """
+    if isinstance(location, str) and "://" in location:
+        parts = urlsplit(location)
+        plain_but_local = parts.scheme == "http" and is_loopback(parts.hostname or "")
+        if parts.scheme != "https" and not plain_but_local:
+            raise ValueError(f"jwks: {location} must be an https URL (or http on loopback)")
+        return lambda: _fetch(location, timeout_s)
+    path = Path(location)
+    return lambda: _read(path)
+
+
+class KeySet:
+    """The cache. One per issuer; close it when done."""
+
+    def __init__(
+        self,
+        source: KeySource,
+        *,
+        lifetime_s: float = 3600.0,
+        cooldown_s: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._source = source
+        self._lifetime_s = lifetime_s
+        self._cooldown_s = cooldown_s
+        self._clock = clock
+        self._keys: dict[str, RSAPublicKey] = {}
+        self._fetched_at: float | None = None
+        self._tried_at: float | None = None
+        self._failure = ""
+        self._refresh: asyncio.Task[None] | None = None
+
+    async def get(self, kid: str) -> RSAPublicKey:
+        """The key of id ``kid``. Raises :class:`UnknownKey` or :class:`KeysUnavailable`."""
+        now = self._clock()
+        stale = self._fetched_at is None or now - self._fetched_at >= self._lifetime_s
+        if (stale or kid not in self._keys) and self._may_try(now):
+            if self._refresh is None:
+                self._tried_at = now
+                self._refresh = asyncio.create_task(self._fetch_keys(), name="jwks-refresh")
+            # Shielded: the caller's client may hang up; others wait for the same fetch.
+            await asyncio.shield(self._refresh)
+        key = self._keys.get(kid)
+        if key is not None:
+            return key
+        if self._fetched_at is None:
+            raise KeysUnavailable(self._failure)
+        raise UnknownKey(f"the issuer has no key with the id {kid[:64]!r}")
+
+    async def close(self) -> None:
+        """Give up a fetch that is under way."""
+        if self._refresh is not None:
+            self._refresh.cancel()
+            await asyncio.wait([self._refresh])
+
+    def _may_try(self, now: float) -> bool:
+        if self._refresh is not None or self._tried_at is None:
+            return True
+        return now - self._tried_at >= self._cooldown_s
+
+    async def _fetch_keys(self) -> None:
+        try:
+            self._keys = parse_jwks(await self._source())
+            self._fetched_at = self._clock()
+        except KeysUnavailable as error:
+            self._failure = str(error)
+            log.warning("keys not refreshed, %d old ones kept: %s", len(self._keys), error)
+        finally:
+            self._refresh = None
+
+
+def parse_jwks(document: bytes) -> dict[str, RSAPublicKey]:
+    """The RS256 signature keys of a JWK Set, by key id; others are passed over.
+
+    Raises :class:`KeysUnavailable` when the document is not a JWK Set or holds no usable key.
+    """
+    try:
+        entries = json.loads(document)["keys"]
+        if not isinstance(entries, list):
+            raise TypeError
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise KeysUnavailable("the key document is not a JWK Set") from None
+    keys = {}
+    for entry in entries:
+        key = _parse_key(entry)
+        if key is not None:
+            keys[entry["kid"]] = key
+    if not keys:
+        raise KeysUnavailable("the JWK Set holds no RS256 public key with a key id")
+    return keys
+
+
+def _parse_key(entry: Any) -> RSAPublicKey | None:
+    if not isinstance(entry, dict) or not isinstance(entry.get("kid"), str):
+        return None
+    if entry.get("kty") != "RSA" or entry.get("use", "sig") != "sig":
+        return None
+    if entry.get("alg", "RS256") != "RS256":
+        return None
+    try:
+        key = jwt.PyJWK(entry, algorithm="RS256").key
+    except (jwt.PyJWTError, ValueError, TypeError):
+        log.warning("a malformed key in the JWK Set was passed over")
+        return None
+    if not isinstance(key, RSAPublicKey) or key.key_size < MIN_RSA_BITS:
+        log.warning("a private or short key in the JWK Set was passed over")
+        return None
+    return key
+
+
+async def _read(path: Path) -> bytes:
+    try:
+        return await asyncio.to_thread(path.read_bytes)
+    except OSError as error:
+        raise KeysUnavailable(f"cannot read {path}: {error.strerror}") from error
+
+
+async def _fetch(url: str, timeout_s: float) -> bytes:
+    import aiohttp  # costs a fifth of a second, which only those who fetch should pay
+
+    timeout = aiohttp.ClientTimeout(total=timeout_s)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(url, allow_redirects=False) as response,
+        ):
+            if response.status != 200:
+                raise KeysUnavailable(f"{url} answered {response.status}")
+            document = bytearray()
+            async for chunk in response.content.iter_chunked(16 * 1024):
+                document += chunk
+                if len(document) > MAX_JWKS_BYTES:
+                    raise KeysUnavailable(f"{url} sent more than {MAX_JWKS_BYTES} bytes")
+            return bytes(document)
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        reason = str(error) or type(error).__name__
+        raise KeysUnavailable(f"cannot fetch {url}: {reason}") from error
