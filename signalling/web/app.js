@@ -1,0 +1,339 @@
+// The viewer: wires link, signalling, session, screen, controls and statistics together.
+//
+// The way of a visit: the link gives room and token; signalling joins the room; the host's offer
+// makes a session; its first frame shown makes the state "playing". Whatever breaks on the way
+// becomes a state with words (states.js), and where trying again can help, it is tried again.
+// While a picture is on, trouble is told in a toast over it and not in its place.
+
+import { Backoff } from "./backoff.js";
+import { keepAwake } from "./awake.js";
+import { Controls } from "./controls.js";
+import { parseHostStats } from "./hoststats.js";
+import { signallingUrl, tabStorage, takeLink } from "./link.js";
+import { Overlay } from "./overlay.js";
+import { Screen } from "./screen.js";
+import { obstacle, Session } from "./session.js";
+import { Signal } from "./signal.js";
+import { STATES, stateOfCode } from "./states.js";
+import { Collector, FrameCounter } from "./stats.js";
+
+const SAMPLE_MS = 1000;
+const OFFER_MS = 10000; // from joining (with a host there) to its offer
+const FRAME_MS = 8000; // from the connection to the first frame
+const HOST_ADRIFT = "The host has lost the server. The picture goes on.";
+const UNREACHABLE_TRIES = 3; // tries without ever joining before it is called by its name
+
+class App {
+  state = "loading";
+  stats = null;
+  host = null;
+  #link = null;
+  #signal = null;
+  #session = null; // its picture is shown, or will be
+  #leaving = null; // the session before, until the new one is connected
+  #pending = null; // the new session's picture, until it is connected
+  #hostPresent = false;
+  #iceServers = [];
+  #joined = false;
+  #timer = null;
+  #iceBackoff = new Backoff({ firstMs: 2000, maxMs: 30000 });
+  #collector = new Collector();
+
+  constructor() {
+    this.video = document.getElementById("video");
+    this.screen = new Screen(document, () => this.#act());
+    this.overlay = new Overlay(document.getElementById("overlay"));
+    this.controls = new Controls(document, {
+      onStats: () => {
+        this.controls.drawStats(this.overlay.toggle());
+        this.overlay.draw(this.stats, this.host);
+      },
+    });
+    this.frames = new FrameCounter(this.video, () => this.#frameShown());
+    setInterval(() => void this.#sample(), SAMPLE_MS);
+    window.addEventListener("hashchange", () => this.open());
+    window.addEventListener("online", () => this.#signal?.retryNow());
+    window.addEventListener("pagehide", () => this.#leave());
+    window.addEventListener("pageshow", ({ persisted }) => persisted && this.open());
+  }
+
+  /** Start over with the link of this page. */
+  open() {
+    this.#leave();
+    this.#link = takeLink(window.location, window.history, tabStorage());
+    if (this.#link.problem) {
+      this.#set("bad-link", { detail: this.#link.problem });
+      return;
+    }
+    const problem = obstacle();
+    if (problem) {
+      this.#set(problem);
+      return;
+    }
+    this.#set("connecting");
+    this.#signal = new Signal({ url: signallingUrl(window.location), link: this.#link });
+    this.#signal.addEventListener("message", ({ detail }) => this.#receive(detail));
+    this.#signal.addEventListener("down", ({ detail }) => this.#down(detail));
+    this.#signal.start();
+  }
+
+  #leave() {
+    this.#signal?.stop();
+    this.#signal = null;
+    this.#endSession();
+    this.#joined = false;
+    this.#iceBackoff.reset();
+  }
+
+  // Signalling --------------------------------------------------------------------------------
+
+  #receive(message) {
+    switch (message.type) {
+      case "welcome":
+        this.#joined = true;
+        this.#iceServers = iceServers(message.ice_servers);
+        this.#hostPresent = message.host_present === true;
+        if (this.#live) this.screen.toast(this.#hostPresent ? null : HOST_ADRIFT);
+        else if (this.#hostPresent) this.#awaitOffer();
+        else this.#set("waiting");
+        break;
+      case "peer-joined":
+        if (message.role !== "host") break;
+        this.#hostPresent = true;
+        if (this.#live) this.screen.toast(null);
+        else this.#awaitOffer();
+        break;
+      case "peer-left":
+        if (message.role === "host") this.#hostLeft(message.reason);
+        break;
+      case "offer":
+        this.#offered({ peer: message.peer, sdp: String(message.sdp) });
+        break;
+      case "candidate":
+        if (message.peer === this.#session?.peer) {
+          this.#session.candidate(String(message.candidate ?? ""), String(message.mid ?? "0"));
+        }
+        break;
+    }
+  }
+
+  #down({ code, message, delayMs }) {
+    this.#hostPresent = false;
+    clearTimeout(this.#timer);
+    const detail = message ? `The server says: ${message}` : "";
+    if (delayMs === null) {
+      this.#endSession();
+      this.#set(stateOfCode(code), { detail });
+      return;
+    }
+    const { retryAt } = this.#signal;
+    if (this.#live) {
+      const cause = code === "shutting-down" ? "is restarting" : "is out of reach";
+      this.screen.toast(`The server ${cause}. The picture goes on.`, retryAt);
+      return;
+    }
+    this.#endSession();
+    let state = stateOfCode(code);
+    if (state === "reconnecting" && !this.#joined) {
+      state = this.#signal.tries >= UNREACHABLE_TRIES ? "unreachable" : "connecting";
+    }
+    this.#set(state, { detail, retryAt });
+  }
+
+  #hostLeft(reason) {
+    this.#hostPresent = false;
+    clearTimeout(this.#timer);
+    if (reason !== "bye" && this.#live) {
+      this.screen.toast(HOST_ADRIFT);
+      return;
+    }
+    this.#endSession();
+    this.#set(reason === "bye" ? "host-left" : "host-lost");
+  }
+
+  #awaitOffer() {
+    this.#set("joining");
+    this.#after(OFFER_MS, () => this.#set("host-silent"));
+  }
+
+  // The session -------------------------------------------------------------------------------
+
+  #offered({ peer, sdp }) {
+    this.#hostPresent = true;
+    if (this.#session?.continues(sdp)) {
+      this.#session.peer = peer;
+      this.#session.offer(sdp);
+      return;
+    }
+    clearTimeout(this.#timer);
+    let session;
+    try {
+      session = new Session({
+        peer,
+        iceServers: this.#iceServers,
+        send: (message) => this.#signal?.send(message),
+      });
+    } catch (error) {
+      this.#endSession();
+      this.#set("unsupported", { detail: `The browser says: ${error.message}` });
+      return;
+    }
+    this.#leaving?.close();
+    this.#leaving = this.#session;
+    this.#session = session;
+    this.#collector.reset();
+    const on = (type, handle) =>
+      session.addEventListener(type, ({ detail }) => {
+        if (session === this.#session) handle(detail);
+      });
+    on("picture", (stream) => this.#attach(stream));
+    on("connection", (state) => this.#connection(state));
+    on("host-stats", (text) => {
+      this.host = parseHostStats(text) ?? this.host;
+    });
+    on("failed", ({ reason, message }) => this.#failed(reason, message));
+    if (!this.#live) this.#set("joining");
+    session.offer(sdp);
+  }
+
+  /** A picture that runs is kept until the new one is connected; else the new one goes in at once. */
+  #attach(stream) {
+    if (this.#leaving && this.state === "playing") this.#pending = stream;
+    else this.#show(stream);
+  }
+
+  #show(stream) {
+    this.#pending = null;
+    this.video.srcObject = stream;
+    this.video.play().catch((error) => {
+      if (error.name === "NotAllowedError") this.#set("tap-to-play");
+      else if (error.name !== "AbortError") throw error; // aborted: another stream took its place
+    });
+  }
+
+  #connection(state) {
+    if (state === "connected") {
+      this.#iceBackoff.reset();
+      this.#leaving?.close();
+      this.#leaving = null;
+      if (this.#pending) this.#show(this.#pending);
+      if (this.state === "playing") this.screen.toast(null);
+      else if (this.state === "joining") this.#after(FRAME_MS, () => this.#noPicture());
+    } else if (state === "disconnected" && this.state === "playing") {
+      this.screen.toast("The network has gone quiet. Holding the last picture…");
+    }
+  }
+
+  #noPicture() {
+    if (document.hidden) this.#after(FRAME_MS, () => this.#noPicture());
+    else this.#set("no-picture");
+  }
+
+  #frameShown() {
+    if (this.state === "playing" || this.state === "tap-to-play" || !this.#session) return;
+    this.#set("playing");
+  }
+
+  #failed(reason, message) {
+    const wasPlaying = this.state === "playing";
+    this.#endSession();
+    const detail = `The browser says: ${message}`;
+    if (reason === "codec") {
+      this.#set("no-codec");
+    } else if (reason === "offer") {
+      this.#set("bad-offer", { detail });
+    } else if (!this.#signal.joined) {
+      this.#set("reconnecting", { retryAt: this.#signal.retryAt });
+    } else if (!this.#hostPresent) {
+      this.#set("host-lost");
+    } else {
+      const delayMs = this.#iceBackoff.next();
+      this.#signal.rejoin(delayMs);
+      this.#set(wasPlaying ? "reconnecting" : "ice-failed", { retryAt: performance.now() + delayMs });
+    }
+  }
+
+  #endSession() {
+    clearTimeout(this.#timer);
+    this.#session?.close();
+    this.#leaving?.close();
+    this.#session = this.#leaving = this.#pending = null;
+    this.stats = this.host = null;
+  }
+
+  /** Is there a picture whose path stands? It outlives the server, and the host's link to it. */
+  get #live() {
+    const connected = this.#session?.connected || this.#leaving?.connected;
+    return this.state === "playing" && connected === true;
+  }
+
+  // What a person sees ------------------------------------------------------------------------
+
+  #act() {
+    switch (this.state) {
+      case "tap-to-play":
+        this.#set("joining");
+        this.#show(this.video.srcObject);
+        break;
+      case "version":
+        window.location.reload();
+        break;
+      case "reconnecting":
+      case "unreachable":
+      case "shutting-down":
+      case "ice-failed":
+        this.#signal.retryNow();
+        break;
+      default:
+        this.open();
+    }
+  }
+
+  #set(state, { detail = "", retryAt = null } = {}) {
+    clearTimeout(this.#timer);
+    if (state !== this.state) console.debug(`playcast: ${this.state} → ${state}`);
+    this.state = state;
+    this.screen.toast(null);
+    this.screen.show(state, { room: this.#link?.room ?? "", detail, retryAt });
+    keepAwake(STATES[state].tone === "live");
+  }
+
+  #after(ms, action) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(action, ms);
+  }
+
+  async #sample() {
+    const session = this.#session;
+    const report = (await session?.report()) ?? null;
+    if (session !== this.#session) return;
+    this.stats = report && this.#collector.sample(report, this.frames.presented, performance.now());
+    this.overlay.draw(this.stats, this.host);
+  }
+}
+
+/** The servers of a welcome as RTCPeerConnection takes them: without empty credentials. */
+function iceServers(servers) {
+  return (servers ?? []).map(({ urls, username, credential }) =>
+    username ? { urls, username, credential } : { urls },
+  );
+}
+
+const app = new App();
+
+// For tests and for the curious: what the page knows, to read and not to change.
+Object.defineProperty(window, "playcast", {
+  value: Object.freeze({
+    get state() {
+      return app.state;
+    },
+    get stats() {
+      return app.stats;
+    },
+    get host() {
+      return app.host;
+    },
+  }),
+});
+
+app.open();

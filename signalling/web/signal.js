@@ -1,0 +1,199 @@
+// The signalling client: one WebSocket at a time to /ws, opened again after a loss.
+//
+//            start()                  welcome
+//   idle ──────────────▶ opening ───────────────▶ joined
+//                          ▲  │ close                │ close, silence
+//                  timer,  │  ▼                      ▼
+//              retryNow()  └─ waiting ◀──────────────┘      refused for good: stopped
+//
+// Events: "message" (detail: a decoded server message) and "down" (detail: {code, message, delayMs};
+// code is an error code of the protocol or null; delayMs is null when trying again cannot help).
+
+import { Backoff } from "./backoff.js";
+
+export const SUBPROTOCOL = "playcast.v1";
+export const PROTOCOL_VERSION = 1;
+
+const PING_MS = 10000; // a ping after this much silence
+const SILENCE_MS = 20000; // and the link counts as dead after this much
+const STABLE_MS = 10000; // a link that held this long starts the backoff afresh
+const OPEN_MS = 10000; // from opening the socket to the welcome
+
+/** WebSocket close codes for errors whose message did not get through. */
+const CODE_OF_CLOSE = {
+  4400: "bad-message",
+  4401: "bad-token",
+  4403: "forbidden",
+  4404: "unknown-peer",
+  4408: "timeout",
+  4409: "room-taken",
+  4413: "too-large",
+  4426: "version",
+  1011: "internal",
+  1012: "shutting-down",
+};
+
+/** Errors after which the same hello would only be refused again. */
+const FINAL = new Set(["bad-token", "token-expired", "forbidden", "room-taken", "version", "bad-message", "too-large"]);
+
+export class Signal extends EventTarget {
+  #socket = null;
+  #timers = new Set();
+  #retry = null;
+  #error = null;
+  #heardAt = 0;
+  #backoff;
+
+  /** link: {room, token}; url: where signalling is. */
+  constructor({ url, link, backoff = new Backoff() }) {
+    super();
+    this.url = url;
+    this.link = link;
+    this.#backoff = backoff;
+  }
+
+  /** Tries since the last link that held. */
+  get tries() {
+    return this.#backoff.tries;
+  }
+
+  /** Has the server welcomed us, on the link that stands? */
+  joined = false;
+
+  /** When the next try is due (performance.now() in ms), or null while none is planned. */
+  retryAt = null;
+
+  start() {
+    this.#open();
+  }
+
+  /** Send one message. Returns false if there is no open socket to carry it. */
+  send(message) {
+    if (this.#socket?.readyState !== WebSocket.OPEN) return false;
+    this.#socket.send(JSON.stringify(message));
+    return true;
+  }
+
+  /** Leave, and join again after `delayMs`: the host then makes a fresh offer. */
+  rejoin(delayMs) {
+    this.send({ type: "bye" });
+    this.#drop();
+    this.#openAfter(delayMs);
+  }
+
+  /** Do not wait for the timer. No effect while a socket is open or opening. */
+  retryNow() {
+    if (!this.#socket) this.#open();
+  }
+
+  /** Leave for good. */
+  stop() {
+    this.send({ type: "bye" });
+    this.#drop();
+  }
+
+  #open() {
+    this.#drop();
+    const socket = new WebSocket(this.url, [SUBPROTOCOL]);
+    this.#socket = socket;
+    this.#heardAt = performance.now();
+    socket.onopen = () => {
+      const { room, token } = this.link;
+      this.send({ type: "hello", version: PROTOCOL_VERSION, role: "viewer", room, token });
+    };
+    socket.onmessage = (event) => this.#receive(event.data);
+    socket.onclose = (event) => this.#closed(event.code, event.reason);
+    this.#after(OPEN_MS, () => this.#closed(1006, ""));
+  }
+
+  #receive(frame) {
+    this.#heardAt = performance.now();
+    const message = decode(frame);
+    if (message === null) return;
+    switch (message.type) {
+      case "ping":
+        this.send({ type: "pong", at: message.at });
+        return;
+      case "pong":
+        return;
+      case "error":
+        this.#error = message;
+        return;
+      case "welcome":
+        this.#stopTimers();
+        this.#error = null;
+        this.joined = true;
+        this.#after(STABLE_MS, () => this.#backoff.reset());
+        this.#watch();
+        break;
+    }
+    this.dispatchEvent(new CustomEvent("message", { detail: message }));
+  }
+
+  #watch() {
+    this.#after(PING_MS, () => {
+      const silence = performance.now() - this.#heardAt;
+      if (silence >= SILENCE_MS) {
+        this.#closed(1006, "");
+        return;
+      }
+      if (silence >= PING_MS / 2) this.send({ type: "ping", at: performance.now() });
+      this.#watch();
+    });
+  }
+
+  #closed(closeCode, reason) {
+    const error = this.#error;
+    this.#drop();
+    const code = error?.code ?? CODE_OF_CLOSE[closeCode] ?? null;
+    const final = FINAL.has(code) && !error?.retry;
+    const delayMs = final ? null : this.#backoff.next();
+    if (delayMs !== null) this.#openAfter(delayMs);
+    const message = error?.message ?? reason;
+    this.dispatchEvent(new CustomEvent("down", { detail: { code, message, delayMs } }));
+  }
+
+  #openAfter(delayMs) {
+    this.retryAt = performance.now() + delayMs;
+    this.#retry = setTimeout(() => this.#open(), delayMs);
+  }
+
+  /** Forget the socket and every timer; nothing of them is heard again. */
+  #drop() {
+    clearTimeout(this.#retry);
+    this.#stopTimers();
+    this.#error = null;
+    this.joined = false;
+    this.retryAt = null;
+    const socket = this.#socket;
+    this.#socket = null;
+    if (!socket) return;
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.close(1000);
+  }
+
+  #after(ms, action) {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      action();
+    }, ms);
+    this.#timers.add(timer);
+  }
+
+  #stopTimers() {
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#timers.clear();
+  }
+}
+
+/** One frame as a message, or null (logged) for what is none: a broken server must not break the page. */
+function decode(frame) {
+  try {
+    const message = JSON.parse(frame);
+    if (typeof message?.type === "string") return message;
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+  }
+  console.warn("playcast: the server sent a frame that is no message");
+  return null;
+}
