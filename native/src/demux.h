@@ -15,10 +15,12 @@ enum pc_datagram {
     PC_DATAGRAM_OTHER,
 };
 
+/* Anything shorter than its kind's fixed header is PC_DATAGRAM_OTHER. */
 enum pc_datagram pc_demux(const uint8_t *data, size_t size);
 
 /* The USERNAME attribute (RFC 8489 14.3) of a STUN message: pointer into `data` and `*size`, or
- * NULL when there is none or the message is malformed (length, magic cookie, attribute bounds). */
+ * NULL when there is none ahead of MESSAGE-INTEGRITY or the message is malformed (length, magic
+ * cookie, attribute bounds). */
 const uint8_t *pc_stun_username(const uint8_t *data, size_t bytes, size_t *size);
 
 #endif

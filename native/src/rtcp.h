@@ -51,8 +51,9 @@ struct pc_rtcp_handler {
     void (*bye)(void *context, uint32_t ssrc);
     /* Receiver reference time / DLRR of XR: round-trip measurement of a receive-only peer. */
     void (*xr_reference_time)(void *context, uint32_t ssrc, uint64_t ntp);
-    /* `delta_us` < 0: not received; else microseconds since the previous received packet (the first
-     * one counts from reference_time). */
+    /* First transport_feedback, then transport_status once for each of its status_count sequence
+     * numbers. `delta_us`: arrival after the previous received packet's, the first one's after
+     * reference_time; negative when they were reordered; 0 when not received. */
     void (*transport_feedback)(void *context, const struct pc_rtcp_transport_feedback *feedback);
     void (*transport_status)(void *context, uint16_t sequence, bool received, int32_t delta_us);
 };

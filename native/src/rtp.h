@@ -51,6 +51,10 @@ struct pc_rtp_packet {
     size_t payload_bytes; /* without padding */
 };
 
+/* Bytes of fixed header, CSRCs and extension. Looks at nothing behind them, so that it also fits
+ * SRTP. -EBADMSG when malformed. */
+long pc_rtp_header_bytes(const uint8_t *data, size_t size);
+
 /* Parse a packet; pointers point into `data`. 0, or -EBADMSG for anything malformed. */
 int pc_rtp_parse(const uint8_t *data, size_t size, struct pc_rtp_packet *out);
 
