@@ -56,13 +56,6 @@ struct pc_nal_slot *pc_nal_order_claim(struct pc_nal_order *order, size_t bytes)
     return NULL;
 }
 
-void pc_nal_order_drop(struct pc_nal_order *order, struct pc_nal_slot *slot)
-{
-    pthread_mutex_lock(&order->lock);
-    slot->state = PC_NAL_FREE;
-    pthread_mutex_unlock(&order->lock);
-}
-
 static void hand_on(struct pc_nal_order *order, struct pc_nal_slot *slot)
 {
     if (slot->last_mb >= 0)

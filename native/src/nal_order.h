@@ -42,9 +42,6 @@ void pc_nal_order_begin(struct pc_nal_order *order);
 /* Room of `bytes` for one NAL unit, or NULL when memory or slots are out: the frame has failed. */
 struct pc_nal_slot *pc_nal_order_claim(struct pc_nal_order *order, size_t bytes);
 
-/* Give the claimed slot back without a unit. */
-void pc_nal_order_drop(struct pc_nal_order *order, struct pc_nal_slot *slot);
-
 /* The slot holds the slice of macroblocks `first_mb` to `last_mb` at `data`; or, with `last_mb` -1,
  * a NAL unit that is no slice and goes out at once. */
 void pc_nal_order_submit(struct pc_nal_order *order, struct pc_nal_slot *slot, const uint8_t *data,
