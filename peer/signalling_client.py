@@ -72,7 +72,8 @@ FINAL: frozenset[ErrorCode] = frozenset(
 CLOSING = FINAL | {"room-taken", "shutting-down", "timeout", "internal"}
 """Errors that end a connection; the others answer one message."""
 
-_CODE_OF_CLOSE: dict[int, ErrorCode] = {number: code for code, number in CLOSE_CODES.items()}
+# Of the errors that share a close code, the first speaks for all.
+_CODE_OF_CLOSE: dict[int, ErrorCode] = {n: code for code, n in reversed(CLOSE_CODES.items())}
 
 
 class SignallingRefused(Exception):
