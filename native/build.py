@@ -1,7 +1,11 @@
 """Builds `native._core`, the media core, with cffi: the one place that knows libraries and flags.
 
-setup.py runs this file. A missing library ends it with one sentence that names the Debian package.
+setup.py runs this file for its `ffibuilder`. As a program it prints the flags for native/Makefile:
+`python3 native/build.py cflags`, `python3 native/build.py libs`. A missing library ends either with
+one sentence that names the Debian package.
 """
+
+from __future__ import annotations
 
 import os
 import shlex
@@ -10,9 +14,10 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from cffi import FFI
+if TYPE_CHECKING:
+    from cffi import FFI
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -28,7 +33,7 @@ LIBRARIES = {
     "xcb-randr": "libxcb-randr0-dev",
 }
 
-COMPILE_FLAGS = ["-O3", "-std=c11", "-D_GNU_SOURCE", "-fvisibility=hidden", "-Wall"]
+LANGUAGE_FLAGS = ["-std=c11", "-D_GNU_SOURCE", "-fvisibility=hidden", "-Wall"]
 
 
 def fail(message: str) -> NoReturn:
@@ -47,18 +52,20 @@ def compiler() -> list[str]:
     return command
 
 
-def pkg_config(option: str, name: str) -> list[str]:
-    """The flags that pkg-config has for a library."""
+def pkg_config(option: str) -> list[str]:
+    """The flags that pkg-config has for all libraries."""
+    if shutil.which("pkg-config") is None:
+        fail("pkg-config was not found: install it with `apt-get install pkg-config`.")
+    for name, package in LIBRARIES.items():
+        if subprocess.run(["pkg-config", "--exists", name], check=False).returncode != 0:
+            fail(f"{name} was not found: install it with `apt-get install {package}`.")
     result = subprocess.run(
-        ["pkg-config", option, name], capture_output=True, text=True, check=False
+        ["pkg-config", option, *LIBRARIES], capture_output=True, text=True, check=True
     )
-    if result.returncode != 0:
-        package = LIBRARIES[name]
-        fail(f"{name} was not found: install it with `apt-get install {package}`.")
     return shlex.split(result.stdout)
 
 
-def require_libyuv(command: list[str]) -> None:
+def require_libyuv() -> None:
     """Debian's libyuv has no pkg-config file: link a program with it."""
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "check.c"
@@ -67,7 +74,7 @@ def require_libyuv(command: list[str]) -> None:
             "int main(void) { return ARGBToI420(0, 0, 0, 0, 0, 0, 0, 0, 1, 1) == 0; }\n"
         )
         result = subprocess.run(
-            [*command, str(source), "-o", str(Path(folder) / "check"), "-lyuv"],
+            [*compiler(), str(source), "-o", str(Path(folder) / "check"), "-lyuv"],
             capture_output=True,
             check=False,
         )
@@ -75,15 +82,21 @@ def require_libyuv(command: list[str]) -> None:
         fail("libyuv was not found: install it with `apt-get install libyuv-dev`.")
 
 
+def cflags() -> list[str]:
+    """What every C file of the core is compiled with, optimisation aside."""
+    return [*LANGUAGE_FLAGS, *pkg_config("--cflags")]
+
+
+def libs() -> list[str]:
+    """What the core is linked with."""
+    return [*pkg_config("--libs"), "-lyuv", "-lm", "-pthread"]
+
+
 def builder() -> FFI:
     """The cffi builder of `native._core`."""
-    command = compiler()
-    if shutil.which("pkg-config") is None:
-        fail("pkg-config was not found: install it with `apt-get install pkg-config`.")
-    compile_flags = [flag for name in LIBRARIES for flag in pkg_config("--cflags", name)]
-    link_flags = [flag for name in LIBRARIES for flag in pkg_config("--libs", name)]
-    require_libyuv(command)
+    from cffi import FFI
 
+    require_libyuv()
     ffi = FFI()
     ffi.cdef((ROOT / "native/core.cdef.h").read_text(encoding="utf-8"))
     ffi.set_source(
@@ -95,11 +108,14 @@ def builder() -> FFI:
             for path in [*ROOT.glob("native/src/*.h"), ROOT / "native/core.cdef.h"]
         ),
         include_dirs=["native/src"],
-        extra_compile_args=[*COMPILE_FLAGS, *compile_flags],
-        extra_link_args=[*link_flags, "-lyuv", "-lm", "-pthread", "-Wl,--no-undefined"],
+        extra_compile_args=["-O3", *cflags()],
+        extra_link_args=[*libs(), "-Wl,--no-undefined"],
         py_limited_api=True,
     )
     return ffi
 
 
-ffibuilder = builder()
+if __name__ == "__main__":
+    print(shlex.join({"cflags": cflags, "libs": libs}[sys.argv[1]]()))
+else:
+    ffibuilder = builder()

@@ -299,3 +299,50 @@ int pc_tap_fd(struct pc_tap *tap);
  * taken; -EPIPE = the stream has ended. */
 int pc_tap_read(struct pc_tap *tap, struct pc_tap_frame *frame, uint8_t *out, size_t capacity);
 void pc_tap_close(struct pc_tap *tap);
+
+/* ---- SRTP: what the hub does to every media packet; Python's tests and benchmarks call it ------
+ */
+
+/* SRTP and SRTCP (RFC 3711, RFC 7714) for one direction. Not thread-safe: one thread per context.
+ */
+struct pc_srtp;
+
+/* Key and salt lengths in bytes of a profile; -EINVAL when there is no such profile. */
+int pc_srtp_key_bytes(enum pc_srtp_profile profile);
+int pc_srtp_salt_bytes(enum pc_srtp_profile profile);
+
+/* `key`: master key followed by master salt, as DTLS-SRTP exports them (RFC 5764 4.2). Copied.
+ * 0, -EINVAL, -ENOMEM, or -EIO when OpenSSL refuses. On success the caller owns `*out`. */
+int pc_srtp_create(enum pc_srtp_profile profile, const uint8_t *key, size_t key_bytes,
+                   struct pc_srtp **out);
+void pc_srtp_destroy(struct pc_srtp *srtp);
+
+/* Bytes that protecting adds to an RTP packet, at most 16. */
+size_t pc_srtp_overhead(const struct pc_srtp *srtp);
+
+struct pc_piece {
+    const uint8_t *data;
+    size_t size;
+};
+
+/* Protect one RTP packet in one pass from shared memory: `packet` holds the header already
+ * (`header_bytes`), the payload is read from the pieces (at most two) and written encrypted behind
+ * it, then the tag. `packet` needs room for all of it. `index` is the sender's own 48-bit packet
+ * index (rollover counter << 16 | sequence number). Returns the packet's length; -EINVAL when
+ * `index` or `piece_count` is out of range, -EIO on an OpenSSL failure. The pieces are not changed.
+ */
+long pc_srtp_protect(struct pc_srtp *srtp, uint64_t index, uint8_t *packet, size_t header_bytes,
+                     const struct pc_piece *pieces, int piece_count);
+
+/* Check and decrypt in place. Per SSRC: rollover guess (RFC 3711 3.3.1) and a replay window of 1024
+ * packets; at most 64 SSRCs, the longest unused one is forgotten. Returns the RTP packet's length,
+ * or -EBADMSG (malformed), -EPERM (authentication failed), -EALREADY (replayed or too old). Nothing
+ * is remembered of a packet that fails, and its contents are undefined then. */
+long pc_srtp_unprotect(struct pc_srtp *srtp, uint8_t *packet, size_t size);
+
+/* Protect RTCP in place; `packet` needs 20 more bytes. Returns the new length, -EINVAL when `size`
+ * is less than 8, -EOVERFLOW after 2^31 packets, -EIO on an OpenSSL failure. */
+long pc_srtp_protect_rtcp(struct pc_srtp *srtp, uint8_t *packet, size_t size);
+
+/* As pc_srtp_unprotect(), for SRTCP (replay window of 128). */
+long pc_srtp_unprotect_rtcp(struct pc_srtp *srtp, uint8_t *packet, size_t size);

@@ -27,6 +27,10 @@ void pc_history_clear(struct pc_history *history); /* drops every reference */
 void pc_history_add(struct pc_history *history, struct pc_access_unit *au, uint32_t payload_index,
                     uint64_t index, uint64_t now_ns, uint64_t max_age_ns);
 
+/* Let go of units whose last payload was sent more than `max_age_ns` ago, so that a peer to which
+ * nothing is sent any more holds no memory. */
+void pc_history_expire(struct pc_history *history, uint64_t now_ns, uint64_t max_age_ns);
+
 /* Find the packet with this 16-bit sequence number; the newest one when the number has wrapped.
  * Returns the unit (no reference taken) and sets the payload's index, or NULL when it is not kept.
  */
