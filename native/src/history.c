@@ -44,8 +44,13 @@ void pc_history_add(struct pc_history *history, struct pc_access_unit *au, uint3
     assert(newest->first_index + payload_index == index);
     newest->count = payload_index + 1;
     newest->sent_ns = now_ns;
-    while (now_ns - entry_at(history, 0)->sent_ns > max_age_ns)
-        drop_oldest(history); /* ends at the newest: its age is 0 */
+    pc_history_expire(history, now_ns, max_age_ns);
+}
+
+void pc_history_expire(struct pc_history *history, uint64_t now_ns, uint64_t max_age_ns)
+{
+    while (history->length > 0 && now_ns - entry_at(history, 0)->sent_ns > max_age_ns)
+        drop_oldest(history);
 }
 
 struct pc_access_unit *pc_history_find(struct pc_history *history, uint16_t sequence,
