@@ -25,6 +25,7 @@ from __future__ import annotations
 import json
 import re
 from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import unquote
 
 import msgspec
 from msgspec import Meta, Struct
@@ -126,6 +127,29 @@ class IceServer(Struct, forbid_unknown_fields=True, frozen=True):
     urls: list[str]
     username: str = ""
     credential: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> IceServer:
+        """Read ``stun:HOST[:PORT]`` or ``turn:USER:PASSWORD@HOST[:PORT][?transport=udp]``.
+
+        User and password may be percent-encoded. Raises :class:`ValueError` in words.
+        """
+        scheme, _, rest = text.partition(":")
+        credentials, at, address = rest.rpartition("@")
+        username, colon, password = credentials.partition(":")
+        if _ICE_ADDRESS.fullmatch(address):
+            if scheme in ("stun", "stuns") and not at:
+                return cls([text])
+            if scheme in ("turn", "turns") and username and colon and password:
+                return cls([f"{scheme}:{address}"], unquote(username), unquote(password))
+        raise ValueError(
+            "an ICE server is stun:HOST:PORT or turn:USER:PASSWORD@HOST:PORT?transport=udp"
+        )
+
+
+_ICE_ADDRESS = re.compile(
+    r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::\d{1,5})?(?:\?transport=\w+)?"
+)
 
 
 class Welcome(_Message, tag="welcome", frozen=True):

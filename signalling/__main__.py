@@ -1,0 +1,276 @@
+"""``python -m signalling serve|token``: what ``playcast serve`` and ``playcast token`` run.
+
+``--ready-fd`` is for a program that starts the server as its child (``playcast host``): once it
+listens, the server writes one line of JSON into that file descriptor and closes it::
+
+    {"url": "http://127.0.0.1:8080/", "websocket_url": "ws://127.0.0.1:8080/ws",
+     "tokens": {"host": "…", "viewer": "…"}}        (tokens in dev mode only)
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import dataclasses
+import json
+import logging
+import re
+import signal
+import sys
+from collections.abc import Sequence
+from urllib.parse import urlencode
+
+from .auth import TokenVerifier, Verifier, VerifierSettings
+from .dev import DevIssuer, DevModeError, require_loopback
+from .messages import IceServer, Role
+from .server import AddressInUse, BindError, SignallingServer
+from .settings import SignallingSettings
+
+DEFAULT_PORT = 8080
+DEV_TOKEN_LIFETIME_S = 7 * 24 * 3600.0
+
+SERVE_EXAMPLES = """\
+examples:
+  playcast serve --dev
+      a server for this machine alone; it makes its own key and prints tokens
+  playcast serve --host 0.0.0.0 --issuer https://login.example \\
+                 --jwks https://login.example/.well-known/jwks.json --audience playcast
+      a server for everyone whose token that issuer signed; put TLS in front of it
+  playcast host --signalling ws://127.0.0.1:8080/ws --token "$(playcast token --role host)"
+      a host that joins it
+"""
+
+TOKEN_EXAMPLES = """\
+examples:
+  playcast token
+      a viewer's token for the room "play" of a dev server of yours on this machine
+  playcast token --room arena --role host --lifetime 12h
+"""
+
+
+class UsageError(Exception):
+    """The options do not go together. Names them."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command. Returns the exit status."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(
+        level=options.log_level.upper(), format="%(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        if options.command == "token":
+            return _token(options)
+        return asyncio.run(_serve(options))
+    except (UsageError, ValueError) as error:
+        print(f"playcast {options.command}: {error}", file=sys.stderr)
+        return 2
+    except (BindError, DevModeError) as error:
+        print(f"playcast {options.command}: {error}", file=sys.stderr)
+        return 1
+
+
+# serve ------------------------------------------------------------------------------------------
+
+
+async def _serve(options: argparse.Namespace) -> int:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    issuer = DevIssuer.load_or_create() if options.dev else None
+    settings = SignallingSettings(
+        verifier=_verifier(options, issuer),
+        host=options.host,
+        port=options.port,
+        ice_servers=tuple(options.stun + options.turn),
+        origins=frozenset(options.origin),
+    )
+    try:
+        server = await _listen(settings, options.or_any_port)
+        try:
+            tokens = _mint(issuer, options.room) if issuer else {}
+            if options.ready_fd is not None:
+                _tell_parent(options.ready_fd, server, tokens)
+            else:
+                _print_links(server, options.room, tokens)
+            await stop.wait()
+        finally:
+            await server.close()
+    finally:
+        await settings.verifier.close()
+    return 0
+
+
+def _verifier(options: argparse.Namespace, issuer: DevIssuer | None) -> TokenVerifier:
+    given = [name for name in ("issuer", "jwks", "audience", "azp") if getattr(options, name)]
+    if issuer is not None:
+        if given:
+            raise UsageError(f"--dev makes its own key: it does not go with --{given[0]}")
+        require_loopback(options.host)
+        return issuer.verifier()
+    if not options.issuer or not options.jwks:
+        raise UsageError("whose tokens to accept? Give --issuer and --jwks, or --dev")
+    if not options.audience and not options.azp:
+        raise UsageError("--audience or --azp is needed: for whom the issuer made the tokens")
+    return Verifier(
+        VerifierSettings(
+            issuer=options.issuer,
+            jwks=options.jwks,
+            audience=options.audience,
+            authorized_parties=frozenset(options.azp),
+        )
+    )
+
+
+async def _listen(settings: SignallingSettings, or_any_port: bool) -> SignallingServer:
+    server = SignallingServer(settings)
+    try:
+        await server.start()
+    except AddressInUse:
+        if not or_any_port:
+            raise
+        server = SignallingServer(dataclasses.replace(settings, port=0))
+        await server.start()
+    return server
+
+
+def _mint(issuer: DevIssuer, room: str) -> dict[Role, str]:
+    return {
+        "host": issuer.mint("dev-host", room, "host", DEV_TOKEN_LIFETIME_S),
+        "viewer": issuer.mint("dev-viewer", room, "viewer", DEV_TOKEN_LIFETIME_S),
+    }
+
+
+def _tell_parent(descriptor: int, server: SignallingServer, tokens: dict[Role, str]) -> None:
+    line = {"url": server.url, "websocket_url": server.websocket_url, "tokens": tokens}
+    try:
+        with open(descriptor, "w") as pipe:
+            pipe.write(json.dumps(line) + "\n")
+    except OSError as error:
+        raise UsageError(f"--ready-fd {descriptor}: {error.strerror}") from error
+
+
+def _print_links(server: SignallingServer, room: str, tokens: dict[Role, str]) -> None:
+    print(f"Serving the web viewer on {server.url}", flush=True)
+    if tokens:
+        link = server.url + "#" + urlencode({"room": room, "token": tokens["viewer"]})
+        host = f"--signalling {server.websocket_url} --room {room} --token {tokens['host']}"
+        print("Dev mode: for this machine alone.")
+        print(f"  watch: {link}")
+        print(f"  host:  playcast host {host}", flush=True)
+
+
+# token ------------------------------------------------------------------------------------------
+
+
+def _token(options: argparse.Namespace) -> int:
+    issuer = DevIssuer.load_or_create()
+    print(issuer.mint(options.subject, options.room, options.role, options.lifetime))
+    return 0
+
+
+# Options ----------------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="playcast", description="Signalling of Playcast.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="serve|token")
+    formatter = argparse.RawDescriptionHelpFormatter
+
+    serve = commands.add_parser(
+        "serve",
+        help="serve the web viewer and signalling, without a host",
+        description="Serve the web viewer and signalling: hosts and viewers find each other here.",
+        epilog=SERVE_EXAMPLES,
+        formatter_class=formatter,
+    )
+    serve.add_argument("--dev", action="store_true", help="make a key and tokens; loopback only")
+    serve.add_argument(
+        "--host", metavar="ADDRESS", default="127.0.0.1", help="address to listen on (%(default)s)"
+    )
+    serve.add_argument(
+        "--port", type=_port, default=DEFAULT_PORT, help="TCP port; 0 is any (%(default)s)"
+    )
+    serve.add_argument("--issuer", metavar="URL", help="accept tokens whose iss is this")
+    serve.add_argument("--jwks", metavar="FILE|URL", help="where the issuer's keys are")
+    serve.add_argument("--audience", metavar="NAME", help="accept tokens made for this (aud)")
+    serve.add_argument(
+        "--azp", action="append", default=[], metavar="PARTY", help="… or by this party; repeatable"
+    )
+    serve.add_argument(
+        "--origin", action="append", default=[], metavar="URL", help="pages that may connect too"
+    )
+    for name, example in (("stun", "stun:HOST:PORT"), ("turn", "turn:USER:PASSWORD@HOST:PORT")):
+        serve.add_argument(
+            f"--{name}",
+            action="append",
+            default=[],
+            type=_ice_server,
+            metavar=example,
+            help=f"a {name.upper()} server that clients are told of; repeatable",
+        )
+    serve.add_argument(
+        "--room",
+        type=_room,
+        default="play",
+        help="dev mode: the room to print links for (%(default)s)",
+    )
+    serve.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)
+    serve.add_argument("--or-any-port", action="store_true", help=argparse.SUPPRESS)
+
+    token = commands.add_parser(
+        "token",
+        help="make a token for a dev server of yours",
+        description="Make a token that the dev servers you run on this machine accept.",
+        epilog=TOKEN_EXAMPLES,
+        formatter_class=formatter,
+    )
+    token.add_argument(
+        "--room", type=_room_or_any, default="play", help="room; * is any (%(default)s)"
+    )
+    token.add_argument("--role", choices=("host", "viewer"), default="viewer", help="(%(default)s)")
+    token.add_argument(
+        "--subject", metavar="NAME", default="dev", help="who it is for (%(default)s)"
+    )
+    token.add_argument(
+        "--lifetime", type=_seconds, default=3600.0, metavar="TIME", help="as 30m, 12h or 7d (1h)"
+    )
+    for command in (serve, token):
+        command.add_argument(
+            "--log-level", choices=("debug", "info", "warning", "error"), default="warning"
+        )
+    return parser
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"takes 0..65535, not {text!r}")
+    return int(text)
+
+
+def _room(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text):
+        raise argparse.ArgumentTypeError("takes 1 to 64 letters, digits, - and _")
+    return text
+
+
+def _room_or_any(text: str) -> str:
+    return text if text == "*" else _room(text)
+
+
+def _seconds(text: str) -> float:
+    found = re.fullmatch(r"(\d{1,9})([smhd]?)", text)
+    if found is None or int(found[1]) == 0:
+        raise argparse.ArgumentTypeError("takes a time as 90s, 30m, 12h or 7d")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
+
+
+def _ice_server(text: str) -> IceServer:
+    try:
+        return IceServer.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
