@@ -70,14 +70,13 @@ class SignallingServer:
         self._sockets: set[_Socket] = set()
         self._closing = False
         self._server: Server | None = None
+        self._port: int | None = None
 
     @property
     def port(self) -> int:
-        """The port that it listens on."""
-        assert self._server is not None, "the server is not started"
-        port = self._server.sockets[0].getsockname()[1]
-        assert isinstance(port, int)
-        return port
+        """The port that it listens on, once started (with host "localhost", the first of two)."""
+        assert self._port is not None, "the server is not started"
+        return self._port
 
     @property
     def url(self) -> str:
@@ -112,6 +111,7 @@ class SignallingServer:
             )
         except OSError as error:
             raise _bind_error(settings, error) from error
+        self._port = self._server.sockets[0].getsockname()[1]
         log.info("listening on %s", self.url)
 
     async def close(self) -> None:

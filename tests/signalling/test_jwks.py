@@ -1,0 +1,191 @@
+import asyncio
+import json
+
+import pytest
+from aiohttp import web
+
+from signalling.dev import DevIssuer
+from signalling.jwks import KeySet, KeysUnavailable, UnknownKey, key_source, parse_jwks
+
+OLD, NEW = DevIssuer.generate(), DevIssuer.generate()
+OLD_KID, NEW_KID = (issuer.jwks()["keys"][0]["kid"] for issuer in (OLD, NEW))
+
+
+class Issuer:
+    """A source of keys that can rotate, fail and be slow; counts its fetches."""
+
+    def __init__(self):
+        self.jwks = OLD.jwks()
+        self.down = False
+        self.fetches = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.now = 1000.0
+
+    async def __call__(self):
+        self.fetches += 1
+        await self.gate.wait()
+        if self.down:
+            raise KeysUnavailable("down")
+        return json.dumps(self.jwks).encode()
+
+    def keys(self):
+        return KeySet(self, lifetime_s=100.0, cooldown_s=10.0, clock=lambda: self.now)
+
+
+@pytest.fixture
+async def issuer():
+    return Issuer()
+
+
+async def test_keys_are_fetched_once_for_their_lifetime(issuer):
+    keys = issuer.keys()
+    for _ in range(3):
+        assert (await keys.get(OLD_KID)).key_size == 2048
+    issuer.now += 99.0
+    await keys.get(OLD_KID)
+    assert issuer.fetches == 1
+    issuer.now += 2.0
+    await keys.get(OLD_KID)
+    assert issuer.fetches == 2
+
+
+async def test_a_rotated_key_is_found_after_the_cooldown_and_the_old_one_is_gone(issuer):
+    keys = issuer.keys()
+    await keys.get(OLD_KID)
+    issuer.jwks = NEW.jwks()
+    with pytest.raises(UnknownKey):
+        await keys.get(NEW_KID)
+    assert issuer.fetches == 1
+    issuer.now += 10.0
+    await keys.get(NEW_KID)
+    with pytest.raises(UnknownKey):
+        await keys.get(OLD_KID)
+
+
+async def test_made_up_key_ids_do_not_hammer_the_issuer(issuer):
+    keys = issuer.keys()
+    for number in range(100):
+        with pytest.raises(UnknownKey):
+            await keys.get(f"made-up-{number}")
+        issuer.now += 0.15
+    assert issuer.fetches == 2
+
+
+async def test_all_who_wait_share_one_fetch_and_one_giving_up_harms_no_other(issuer):
+    keys = issuer.keys()
+    issuer.gate.clear()
+    waiting = [asyncio.create_task(keys.get(OLD_KID)) for _ in range(10)]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+    await asyncio.sleep(0)
+    issuer.gate.set()
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert isinstance(results[0], asyncio.CancelledError)
+    assert len({id(key) for key in results[1:]}) == 1
+    assert issuer.fetches == 1
+
+
+async def test_old_keys_stay_good_while_the_issuer_is_down(issuer):
+    keys = issuer.keys()
+    key = await keys.get(OLD_KID)
+    issuer.down = True
+    issuer.now += 500.0
+    assert await keys.get(OLD_KID) is key
+    assert await keys.get(OLD_KID) is key
+    assert issuer.fetches == 2  # the second try waits for the cooldown
+
+
+async def test_without_any_keys_it_says_so_and_tries_again_after_the_cooldown(issuer):
+    keys = issuer.keys()
+    issuer.down = True
+    for _ in range(2):
+        with pytest.raises(KeysUnavailable, match="down"):
+            await keys.get(OLD_KID)
+    assert issuer.fetches == 1
+    issuer.down = False
+    issuer.now += 10.0
+    await keys.get(OLD_KID)
+
+
+async def test_closing_gives_up_a_fetch(issuer):
+    keys = issuer.keys()
+    issuer.gate.clear()
+    waiting = asyncio.create_task(keys.get(OLD_KID))
+    await asyncio.sleep(0)
+    await keys.close()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await keys.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kty": "EC"},
+        {"kty": "oct", "k": "c2VjcmV0"},
+        {"use": "enc"},
+        {"alg": "HS256"},
+        {"alg": "RS512"},
+        {"kid": 7},
+        {"n": "AQAB"},
+        {"n": 5},
+        {"e": "!"},
+        {"d": "AQAB"},
+    ],
+)
+def test_keys_of_other_kinds_are_passed_over(change):
+    good = OLD.jwks()["keys"][0]
+    odd = {**NEW.jwks()["keys"][0], **change}
+    assert set(parse_jwks(json.dumps({"keys": [odd, good, "text"]}).encode())) == {OLD_KID}
+    with pytest.raises(KeysUnavailable, match="no RS256"):
+        parse_jwks(json.dumps({"keys": [odd]}).encode())
+
+
+@pytest.mark.parametrize("document", [b"", b"\xff", b"[]", b"{}", b'{"keys":{}}', b"[" * 100_000])
+def test_what_is_no_jwk_set_is_refused(document):
+    with pytest.raises(KeysUnavailable, match="not a JWK Set"):
+        parse_jwks(document)
+
+
+async def test_keys_come_from_a_file(tmp_path):
+    path = tmp_path / "jwks.json"
+    with pytest.raises(KeysUnavailable, match=r"jwks\.json: No such file"):
+        await key_source(path)()
+    path.write_text(json.dumps(OLD.jwks()))
+    assert parse_jwks(await key_source(str(path))()).keys() == {OLD_KID}
+
+
+async def test_keys_come_from_a_url_and_what_goes_wrong_there_is_named():
+    async def answer(request):
+        match request.path:
+            case "/good":
+                return web.json_response(OLD.jwks())
+            case "/large":
+                return web.Response(body=b" " * 300_000)
+            case "/moved":
+                raise web.HTTPFound("/good")
+        return web.Response(status=500)
+
+    app = web.Application()
+    app.router.add_get("/{name}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        base = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        assert parse_jwks(await key_source(f"{base}/good")()).keys() == {OLD_KID}
+        for path, says in (("large", "more than"), ("broken", "500"), ("moved", "302")):
+            with pytest.raises(KeysUnavailable, match=says):
+                await key_source(f"{base}/{path}")()
+    finally:
+        await runner.cleanup()
+    with pytest.raises(KeysUnavailable, match="cannot fetch"):
+        await key_source(f"{base}/good")()
+
+
+@pytest.mark.parametrize("url", ["http://issuer.example/jwks", "ftp://127.0.0.1/jwks"])
+def test_a_url_that_could_be_tampered_with_is_misuse(url):
+    with pytest.raises(ValueError, match="https"):
+        key_source(url)
