@@ -109,7 +109,7 @@ def builder() -> FFI:
         ),
         include_dirs=["native/src"],
         extra_compile_args=["-O3", *cflags()],
-        extra_link_args=[*libs(), "-Wl,--no-undefined"],
+        extra_link_args=libs(),
         py_limited_api=True,
     )
     return ffi
