@@ -6,8 +6,8 @@
 #include <stdint.h>
 #include <time.h>
 
-#define PC_NS_PER_MS 1000000ull
-#define PC_NS_PER_S  1000000000ull
+#define PC_NS_PER_MS UINT64_C(1000000)
+#define PC_NS_PER_S  UINT64_C(1000000000)
 
 static inline uint64_t pc_now_ns(void)
 {

@@ -1,0 +1,50 @@
+/* Where one encode of a stream meets its receivers: access units go from the media thread to the
+ * I/O thread, wishes (an IDR, "drained") come back. Nobody waits for anybody here. */
+#ifndef PC_FEED_H
+#define PC_FEED_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "access_unit.h"
+
+#define PC_FEED_DEPTH 8 /* access units on their way to the I/O thread */
+
+struct pc_feed {
+    enum pc_codec codec;
+    uint32_t stream_id;
+    uint64_t epoch_ns;       /* capture time that RTP time 0 stands for */
+    int stream_wake_fd;      /* eventfd of the media thread */
+    atomic_int bitrate, fps; /* what the encoder is set to */
+    atomic_int receivers;    /* peers and taps: nobody = no encoding */
+    atomic_bool idr_wanted;
+    atomic_bool blocked; /* the media thread waits for `drained` */
+    _Atomic uint64_t
+        drained; /* id + 1 of the newest access unit that some receiver has sent whole */
+    pthread_mutex_t lock;
+    struct pc_access_unit *incoming[PC_FEED_DEPTH];
+    unsigned head, length;
+};
+
+void pc_feed_init(struct pc_feed *feed, enum pc_codec codec, uint32_t stream_id, uint64_t epoch_ns,
+                  int stream_wake_fd);
+void pc_feed_free(struct pc_feed *feed); /* drops what is on its way */
+
+/* Media thread: hand over a unit whose first payloads are published; a reference is taken. False
+ * when PC_FEED_DEPTH units already wait (the I/O thread is stuck): the unit is not handed over. */
+bool pc_feed_push(struct pc_feed *feed, struct pc_access_unit *au);
+
+/* I/O thread: the oldest waiting unit (the caller owns the reference), or NULL. */
+struct pc_access_unit *pc_feed_pop(struct pc_feed *feed);
+
+/* Any thread: somebody joins or leaves; wakes the media thread. */
+void pc_feed_add_receiver(struct pc_feed *feed);
+void pc_feed_remove_receiver(struct pc_feed *feed);
+
+/* Any thread: the next frame should be an IDR (the stream bounds how often). */
+void pc_feed_request_idr(struct pc_feed *feed);
+
+/* I/O thread: unit `frame_id` has left this machine, for the quickest receiver at least. */
+void pc_feed_drain(struct pc_feed *feed, uint64_t frame_id);
+
+#endif

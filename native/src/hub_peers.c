@@ -1,0 +1,156 @@
+/* What Python does with peers, each as one call on the I/O thread. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "clock.h"
+#include "hub.h"
+#include "stream.h"
+
+static struct pc_sender *find_peer(struct pc_hub *hub, int id)
+{
+    struct pc_sender *peer = id > 0 ? pc_peer_table_by_id(&hub->peers, (uint32_t)id) : NULL;
+    if (peer == NULL)
+        pc_fail(-ENOENT, "there is no peer %d: it was closed, or never opened", id);
+    return peer;
+}
+
+static int open_peer(struct pc_hub *hub, void *context)
+{
+    (void)context;
+    struct pc_sender *peer = pc_peer_table_add(&hub->peers);
+    return peer == NULL ? pc_fail(-ENOMEM, "out of memory") : (int)peer->id;
+}
+
+int pc_peer_open(struct pc_hub *hub)
+{
+    return pc_hub_call(hub, open_peer, NULL);
+}
+
+struct set_path {
+    int peer, socket;
+    const struct pc_address *to;
+    uint16_t channel;
+};
+
+static int set_path(struct pc_hub *hub, void *context)
+{
+    const struct set_path *wanted = context;
+    struct pc_sender *peer = find_peer(hub, wanted->peer);
+    if (peer == NULL)
+        return -ENOENT;
+    if (wanted->socket < 0 || wanted->socket >= hub->socket_count)
+        return pc_fail(-EINVAL, "the hub has %d sockets: there is no number %d", hub->socket_count,
+                       wanted->socket);
+    int error = pc_peer_table_set_path(&hub->peers, peer, &hub->sockets[wanted->socket], wanted->to,
+                                       wanted->channel);
+    return error < 0 ? pc_fail(error, "cannot use this address: %s", strerror(-error)) : 0;
+}
+
+int pc_peer_set_path(struct pc_hub *hub, int peer, int socket, const struct pc_address *to,
+                     uint16_t channel)
+{
+    struct set_path wanted = {peer, socket, to, channel};
+    return pc_hub_call(hub, set_path, &wanted);
+}
+
+struct set_keys {
+    int peer;
+    struct pc_srtp *outbound, *inbound;
+};
+
+static int set_keys(struct pc_hub *hub, void *context)
+{
+    struct set_keys *wanted = context;
+    struct pc_sender *peer = find_peer(hub, wanted->peer);
+    if (peer == NULL)
+        return -ENOENT;
+    pc_srtp_destroy(peer->outbound);
+    pc_srtp_destroy(peer->inbound);
+    peer->outbound = wanted->outbound;
+    peer->inbound = wanted->inbound;
+    return 0;
+}
+
+int pc_peer_set_keys(struct pc_hub *hub, int peer, enum pc_srtp_profile profile,
+                     const uint8_t *send_key, const uint8_t *receive_key, size_t key_bytes)
+{
+    struct set_keys wanted = {.peer = peer};
+    int error = pc_srtp_create(profile, send_key, key_bytes, &wanted.outbound);
+    if (error == 0)
+        error = pc_srtp_create(profile, receive_key, key_bytes, &wanted.inbound);
+    if (error == 0)
+        error = pc_hub_call(hub, set_keys, &wanted);
+    if (error < 0) {
+        pc_srtp_destroy(wanted.outbound);
+        pc_srtp_destroy(wanted.inbound);
+    }
+    return error;
+}
+
+struct send_media {
+    int peer;
+    struct pc_stream *stream;
+    const struct pc_media_settings *settings;
+};
+
+static int send_media(struct pc_hub *hub, void *context)
+{
+    const struct send_media *wanted = context;
+    struct pc_sender *peer = find_peer(hub, wanted->peer);
+    if (peer == NULL)
+        return -ENOENT;
+    uint8_t random[16];
+    if (getrandom(random, sizeof random, 0) != sizeof random)
+        return pc_fail(-EIO, "the kernel gave no random bytes");
+    struct pc_feed *feed = pc_stream_feed(wanted->stream, hub, wanted->settings->codec);
+    if (feed == NULL)
+        return pc_fail(-EINVAL, "the stream was opened without this hub, or has no such codec");
+    return pc_sender_start(peer, feed, wanted->settings, random, pc_now_ns());
+}
+
+int pc_peer_send(struct pc_hub *hub, int peer, struct pc_stream *stream,
+                 const struct pc_media_settings *settings)
+{
+    struct send_media wanted = {peer, stream, settings};
+    return pc_hub_call(hub, send_media, &wanted);
+}
+
+struct get_stats {
+    int peer;
+    struct pc_peer_stats *out;
+};
+
+static int get_stats(struct pc_hub *hub, void *context)
+{
+    const struct get_stats *wanted = context;
+    struct pc_sender *peer = find_peer(hub, wanted->peer);
+    if (peer == NULL)
+        return -ENOENT;
+    *wanted->out = peer->stats;
+    wanted->out->queued_frames = peer->length;
+    return 0;
+}
+
+int pc_peer_get_stats(struct pc_hub *hub, int peer, struct pc_peer_stats *out)
+{
+    struct get_stats wanted = {peer, out};
+    return pc_hub_call(hub, get_stats, &wanted);
+}
+
+static int close_peer(struct pc_hub *hub, void *context)
+{
+    struct pc_sender *peer = find_peer(hub, *(const int *)context);
+    if (peer == NULL)
+        return -ENOENT;
+    pc_sender_bye(peer, hub->scratch, pc_now_ns(), &hub->stats);
+    pc_sender_stop(peer);
+    pc_peer_table_remove(&hub->peers, peer);
+    return 0;
+}
+
+int pc_peer_close(struct pc_hub *hub, int peer)
+{
+    return pc_hub_call(hub, close_peer, &peer);
+}

@@ -1,0 +1,108 @@
+/* The sending side of one peer: shared access units into protected packets of its own, feedback
+ * into retransmissions and wishes to the encoder. Lives on the I/O thread; time is an argument.
+ *
+ * One access unit costs a peer the RTP headers, one AEAD pass from the shared payload into the send
+ * buffer, and its share of a GSO call. Units wait in a short queue; a path that falls behind drops
+ * what waits and goes on at the next IDR, so that nothing late is ever sent. */
+#ifndef PC_SENDER_H
+#define PC_SENDER_H
+
+#include "feed.h"
+#include "history.h"
+#include "pacer.h"
+#include "rtcp.h"
+#include "rtp.h"
+#include "srtp.h"
+#include "udp.h"
+
+#define PC_SENDER_QUEUE    8               /* access units waiting or partly sent */
+#define PC_SENDER_QUEUE_NS (150 * 1000000) /* … and how old the oldest may get */
+#define PC_RTX_MEMORY      256             /* sequence numbers whose last resend is remembered */
+#define PC_RTX_SPACING_NS  (5 * 1000000)   /* the same packet is not sent again sooner */
+#define PC_SENDER_SCRATCH  PC_UDP_MAX_BATCH
+
+struct pc_sender {
+    uint32_t id;
+
+    /* path */
+    struct pc_udp *udp;
+    struct pc_endpoint to;
+    struct pc_address remote;
+    uint16_t channel;
+
+    /* keys */
+    struct pc_srtp *outbound, *inbound;
+
+    /* media; feed is NULL while nothing is sent */
+    struct pc_feed *feed;
+    struct pc_media_settings media;
+    struct pc_rtp_extensions extensions;
+    bool mid_wanted;     /* until the receiver has reported once */
+    uint64_t next_index; /* RTP packet index (rollover << 16 | sequence) of the next new packet */
+    uint64_t next_rtx_index;
+    uint16_t transport_sequence;
+    uint32_t rtp_offset;
+
+    /* queue */
+    struct pc_access_unit *queue[PC_SENDER_QUEUE];
+    uint64_t queued_ns[PC_SENDER_QUEUE];
+    unsigned head, length;
+    uint32_t next_payload; /* of the unit at the head */
+    bool waiting_for_idr;
+    struct pc_pacer pacer;
+    int pacer_bitrate; /* the encoder's bitrate that the pacer is set for */
+    uint64_t retry_ns; /* the kernel's buffer was full: not before */
+
+    /* feedback */
+    struct pc_history history;
+    struct pc_pacer rtx_budget;
+    struct {
+        uint16_t sequence;
+        uint64_t sent_ns;
+    } rtx_memory[PC_RTX_MEMORY];
+    uint64_t next_report_ns; /* when the next sender report is due */
+    uint8_t fir_sequence;
+    bool fir_seen;
+    uint64_t now_ns, ntp_now; /* of the RTCP being handled */
+    uint8_t *scratch;         /* during RTCP handling: PC_SENDER_SCRATCH bytes */
+    bool said_bye, reported;  /* edges for the hub to turn into events, which it clears */
+
+    struct pc_peer_stats stats;
+};
+
+void pc_sender_init(struct pc_sender *sender, uint32_t id);
+
+/* Drops every reference and key. The feed is left (pc_sender_stop()) first. */
+void pc_sender_free(struct pc_sender *sender);
+
+/* Start on a feed; `random` seeds sequence numbers and the timestamp offset (RFC 3550 5.1).
+ * -EINVAL with pc_error_text() when path or keys are missing or the settings make no sense. */
+int pc_sender_start(struct pc_sender *sender, struct pc_feed *feed,
+                    const struct pc_media_settings *media, const uint8_t random[16],
+                    uint64_t now_ns);
+void pc_sender_stop(struct pc_sender *sender);
+
+/* A new access unit of the feed: takes a reference and queues it (true), or passes it over because
+ * an IDR is awaited (false). */
+bool pc_sender_offer(struct pc_sender *sender, struct pc_access_unit *au, uint64_t now_ns);
+
+/* Send what is published, as far as the pacer allows. Returns when to call again (UINT64_MAX: when
+ * something new is published). What was sent is counted in `hub`. */
+uint64_t pc_sender_pump(struct pc_sender *sender, uint8_t *scratch, uint64_t now_ns,
+                        struct pc_hub_stats *hub);
+
+/* An SRTCP packet from the peer, decrypted in place. `ntp_now`: the wall clock of `now_ns` as 32.32
+ * seconds since 1900, on the same clock as pc_sender_tick()'s. 0 or pc_srtp_unprotect_rtcp()'s
+ * error. */
+int pc_sender_receive_rtcp(struct pc_sender *sender, uint8_t *data, size_t size, uint8_t *scratch,
+                           uint64_t now_ns, uint64_t ntp_now, struct pc_hub_stats *hub);
+
+/* Sender reports when due, and letting go of old history. Returns when the next one is due. */
+uint64_t pc_sender_tick(struct pc_sender *sender, uint8_t *scratch, uint64_t now_ns,
+                        uint64_t ntp_now, struct pc_hub_stats *hub);
+
+/* Say BYE (RFC 3550 6.6), if media ran. */
+void pc_sender_bye(struct pc_sender *sender, uint8_t *scratch, uint64_t now_ns,
+                   struct pc_hub_stats *hub);
+
+#endif

@@ -1,0 +1,192 @@
+#include "udp.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <netinet/ip.h>
+#include <netinet/udp.h>
+#include <string.h>
+#include <unistd.h>
+
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+
+#define SOCKET_BUFFER (4 * 1024 * 1024)
+
+int pc_endpoint_from(struct pc_endpoint *endpoint, const struct pc_address *address)
+{
+    memset(endpoint, 0, sizeof *endpoint);
+    if (address->family == 4) {
+        struct sockaddr_in *in = (struct sockaddr_in *)&endpoint->address;
+        in->sin_family = AF_INET;
+        in->sin_port = htons(address->port);
+        memcpy(&in->sin_addr, address->ip, 4);
+        endpoint->length = sizeof *in;
+        return 0;
+    }
+    if (address->family == 6) {
+        struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&endpoint->address;
+        in6->sin6_family = AF_INET6;
+        in6->sin6_port = htons(address->port);
+        memcpy(&in6->sin6_addr, address->ip, 16);
+        in6->sin6_scope_id = address->scope;
+        endpoint->length = sizeof *in6;
+        return 0;
+    }
+    return -EINVAL;
+}
+
+void pc_endpoint_to(const struct pc_endpoint *endpoint, struct pc_address *address)
+{
+    memset(address, 0, sizeof *address);
+    if (endpoint->address.ss_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)&endpoint->address;
+        address->family = 4;
+        address->port = ntohs(in->sin_port);
+        memcpy(address->ip, &in->sin_addr, 4);
+    } else if (endpoint->address.ss_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&endpoint->address;
+        address->family = 6;
+        address->port = ntohs(in6->sin6_port);
+        memcpy(address->ip, &in6->sin6_addr, 16);
+        address->scope = in6->sin6_scope_id;
+    }
+}
+
+int pc_udp_open(struct pc_udp *udp, const struct pc_address *address, bool gso, int dscp)
+{
+    struct pc_endpoint endpoint;
+    udp->fd = -1;
+    if (pc_endpoint_from(&endpoint, address) < 0)
+        return -EINVAL;
+    int fd = socket(endpoint.address.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+
+    /* Larger buffers and DSCP marks are wishes: a kernel that refuses them still works. */
+    int bytes = SOCKET_BUFFER, tos = dscp << 2, on = 1;
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
+    if (address->family == 6) {
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+        setsockopt(fd, IPPROTO_IPV6, IPV6_TCLASS, &tos, sizeof tos);
+    } else {
+        setsockopt(fd, IPPROTO_IP, IP_TOS, &tos, sizeof tos);
+    }
+
+    struct pc_endpoint bound = {.length = sizeof bound.address};
+    if (bind(fd, (struct sockaddr *)&endpoint.address, endpoint.length) < 0 ||
+        getsockname(fd, (struct sockaddr *)&bound.address, &bound.length) < 0) {
+        int error = -errno;
+        close(fd);
+        return error;
+    }
+    udp->fd = fd;
+    udp->gso = gso;
+    pc_endpoint_to(&bound, &udp->local);
+    return 0;
+}
+
+void pc_udp_close(struct pc_udp *udp)
+{
+    if (udp->fd >= 0)
+        close(udp->fd);
+    udp->fd = -1;
+}
+
+/* Whether the kernel's answer says that it cannot segment here, rather than that it cannot send. */
+static bool segmentation_refused(int error)
+{
+    return error == EIO || error == EINVAL || error == ENOPROTOOPT || error == EOPNOTSUPP;
+}
+
+static int send_segmented(struct pc_udp *udp, const struct pc_endpoint *to, const uint8_t *data,
+                          size_t size, size_t segment)
+{
+    union {
+        struct cmsghdr header;
+        char room[CMSG_SPACE(sizeof(uint16_t))];
+    } control = {0};
+    struct iovec piece = {.iov_base = (void *)(uintptr_t)data, .iov_len = size};
+    struct msghdr message = {
+        .msg_name = (void *)(uintptr_t)&to->address,
+        .msg_namelen = to->length,
+        .msg_iov = &piece,
+        .msg_iovlen = 1,
+        .msg_control = control.room,
+        .msg_controllen = sizeof control.room,
+    };
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    uint16_t bytes = (uint16_t)segment;
+    header->cmsg_level = IPPROTO_UDP;
+    header->cmsg_type = UDP_SEGMENT;
+    header->cmsg_len = CMSG_LEN(sizeof bytes);
+    memcpy(CMSG_DATA(header), &bytes, sizeof bytes);
+    if (sendmsg(udp->fd, &message, 0) < 0)
+        return -errno;
+    return (int)((size + segment - 1) / segment);
+}
+
+static int send_each(struct pc_udp *udp, const struct pc_endpoint *to, const uint8_t *data,
+                     size_t size, size_t segment)
+{
+    struct mmsghdr messages[PC_UDP_MAX_SEGMENTS];
+    struct iovec pieces[PC_UDP_MAX_SEGMENTS];
+    unsigned count = 0;
+    memset(messages, 0, sizeof messages);
+    for (size_t offset = 0; offset < size; offset += segment, count++) {
+        assert(count < PC_UDP_MAX_SEGMENTS);
+        pieces[count].iov_base = (void *)(uintptr_t)(data + offset);
+        pieces[count].iov_len = size - offset < segment ? size - offset : segment;
+        messages[count].msg_hdr.msg_name = (void *)(uintptr_t)&to->address;
+        messages[count].msg_hdr.msg_namelen = to->length;
+        messages[count].msg_hdr.msg_iov = &pieces[count];
+        messages[count].msg_hdr.msg_iovlen = 1;
+    }
+    int sent = sendmmsg(udp->fd, messages, count, 0);
+    return sent < 0 ? -errno : sent;
+}
+
+int pc_udp_send(struct pc_udp *udp, const struct pc_endpoint *to, const uint8_t *data, size_t size,
+                size_t segment)
+{
+    assert(size > 0 && size <= PC_UDP_MAX_BATCH && segment > 0);
+    if (size <= segment) {
+        ssize_t sent =
+            sendto(udp->fd, data, size, 0, (const struct sockaddr *)&to->address, to->length);
+        return sent < 0 ? -errno : 1;
+    }
+    if (udp->gso) {
+        int sent = send_segmented(udp, to, data, size, segment);
+        if (sent >= 0 || !segmentation_refused(-sent))
+            return sent;
+        udp->gso = false;
+    }
+    return send_each(udp, to, data, size, segment);
+}
+
+int pc_udp_receive(struct pc_udp *udp, struct pc_udp_inbox *inbox)
+{
+    struct mmsghdr messages[PC_UDP_RECEIVE];
+    struct iovec pieces[PC_UDP_RECEIVE];
+    memset(messages, 0, sizeof messages);
+    for (int i = 0; i < PC_UDP_RECEIVE; i++) {
+        pieces[i].iov_base = inbox->data[i];
+        pieces[i].iov_len = PC_UDP_DATAGRAM;
+        messages[i].msg_hdr.msg_name = &inbox->from[i].address;
+        messages[i].msg_hdr.msg_namelen = sizeof inbox->from[i].address;
+        messages[i].msg_hdr.msg_iov = &pieces[i];
+        messages[i].msg_hdr.msg_iovlen = 1;
+    }
+    inbox->count = 0;
+    int count = recvmmsg(udp->fd, messages, PC_UDP_RECEIVE, MSG_DONTWAIT, NULL);
+    if (count < 0)
+        return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -errno;
+    for (int i = 0; i < count; i++) {
+        bool truncated = (messages[i].msg_hdr.msg_flags & MSG_TRUNC) != 0;
+        inbox->sizes[i] = truncated ? 0 : messages[i].msg_len;
+        inbox->from[i].length = messages[i].msg_hdr.msg_namelen;
+    }
+    inbox->count = count;
+    return count;
+}
