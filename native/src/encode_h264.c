@@ -35,7 +35,7 @@ struct h264_encoder {
     int mb_width, mb_height;
     int opened_fps; /* x264's idea of the frame rate: it cannot be changed in place */
     struct pc_rate_control_state rate_control;
-    struct pc_activity activity;
+    struct pc_activity_meter meter;
     struct pc_nal_order order;
     uint8_t *mb_info;
 };
@@ -202,10 +202,10 @@ static int encode(struct pc_encoder *base, const struct pc_picture *picture,
         mark_constant(encoder, changed, changed_count);
         in.prop.mb_info = encoder->mb_info;
     }
-    double activity = -1;
+    struct pc_activity activity = {.difference = -1};
     if (frame_control) {
-        activity = pc_activity_measure(&encoder->activity, picture, changed, changed_count);
-        in.i_qpplus1 = pc_rate_control_decide(&encoder->rate_control, idr, activity) + 1;
+        activity = pc_activity_measure(&encoder->meter, picture, changed, changed_count);
+        in.i_qpplus1 = pc_rate_control_decide(&encoder->rate_control, idr, &activity) + 1;
     }
 
     x264_nal_t *nals;
@@ -221,7 +221,7 @@ static int encode(struct pc_encoder *base, const struct pc_picture *picture,
         .bytes = encoder->order.bytes,
     };
     if (frame_control)
-        pc_rate_control_update(&encoder->rate_control, idr, activity, result->quantiser,
+        pc_rate_control_update(&encoder->rate_control, idr, &activity, result->quantiser,
                                result->bytes);
     return 0;
 }
@@ -252,7 +252,7 @@ static void close_encoder(struct pc_encoder *base)
     if (encoder->x264)
         x264_encoder_close(encoder->x264);
     pc_nal_order_free(&encoder->order);
-    pc_activity_free(&encoder->activity);
+    pc_activity_free(&encoder->meter);
     free(encoder->mb_info);
     free(encoder);
 }
@@ -309,7 +309,7 @@ int pc_encoder_open_h264(const struct pc_encoder_settings *settings, struct pc_e
                          settings->bitrate, settings->fps, settings->budget_frames);
     encoder->mb_info = malloc(mb_count);
     if (!encoder->mb_info ||
-        pc_activity_init(&encoder->activity, settings->width, settings->height) < 0) {
+        pc_activity_init(&encoder->meter, settings->width, settings->height) < 0) {
         close_encoder(&encoder->base);
         return pc_fail(-ENOMEM, "out of memory");
     }

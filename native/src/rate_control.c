@@ -1,29 +1,29 @@
 #include "rate_control.h"
 
 #include <math.h>
-#include <string.h>
 
-/* Before an IDR was seen: bits per pixel at QP 0 of a busy picture. */
-static const double prior_intra_bits_per_pixel = 10.0;
+/* Before anything was learnt. Game pictures lie around these. */
+static const double first_intra = 3.0;
+static const double moving_over_intra = 0.25;
+static const double first_spread = 0.15;
 
 /* An IDR may take this many frame shares; the frames after it pay back. */
 static const double idr_shares = 3.5;
 
-/* Over how many frames a debt is paid back, and how much a frame gives up at most. */
+/* Over how many frames a debt is paid back, and how much of its share a frame gives up at most. */
 static const double payback_frames = 8.0;
 static const double payback_most = 0.4;
 
 /* What a quiet time may save up, in frame shares. */
 static const double savings_most = 2.0;
 
-/* A difference this small (mean absolute, of 255) counts as still. */
-static const double activity_floor = 0.25;
+/* Below this difference a picture is quiet: the change is small or covers little. */
+static const double quiet_difference = 0.3;
 
-/* Bits grow with the difference to the last picture, but less than in proportion: motion is
- * predicted. */
-static const double activity_exponent = 0.5;
+/* A P frame whose picture is as new as this is coded like an intra frame: not at all, wholly. */
+static const double cut_from = 0.6, cut_to = 0.9;
 
-/* The quantiser falls by this much a frame at most: a finer picture than its reference costs. */
+/* The quantiser falls by this much a frame at most: a picture finer than its reference costs. */
 static const double qp_fall_most = 2.0;
 
 static double frame_share(const struct pc_rate_control_state *rc)
@@ -45,9 +45,10 @@ void pc_rate_control_init(struct pc_rate_control_state *rc, int width, int heigh
         .budget_frames = budget_frames,
         .qp_min = 10,
         .qp_max = 51,
+        .pixels = (double)width * height,
+        .intra = first_intra,
+        .spread = first_spread,
         .last_qp = -1,
-        .width = width,
-        .height = height,
     };
 }
 
@@ -59,59 +60,95 @@ void pc_rate_control_set_rate(struct pc_rate_control_state *rc, int bitrate, int
     rc->bucket *= frame_share(rc) / before;
 }
 
-static double intra_complexity(const struct pc_rate_control_state *rc)
+static bool is_quiet(const struct pc_activity *activity)
 {
-    return rc->complexity_i > 0 ? rc->complexity_i
-                                : prior_intra_bits_per_pixel * rc->width * rc->height;
+    return activity->difference >= 0 && activity->difference < quiet_difference;
 }
 
-/* A P frame's complexity for this much change. */
-static double inter_complexity(const struct pc_rate_control_state *rc, double activity)
+static double intra_scale(const struct pc_rate_control_state *rc,
+                          const struct pc_activity *activity)
 {
-    double intra = intra_complexity(rc);
-    if (rc->complexity_p <= 0)
-        return intra / 2;
-    if (activity < 0)
-        return rc->complexity_p;
-    double ratio = (activity + activity_floor) / (rc->activity + activity_floor);
-    return fmin(rc->complexity_p * pow(ratio, activity_exponent), fmax(intra, rc->complexity_p));
+    return rc->pixels * (activity->detail + 0.1);
 }
 
-int pc_rate_control_decide(struct pc_rate_control_state *rc, bool idr, double activity)
+/* Measured on games: bits grow with the root of the difference, and linearly with what is new. */
+static double moving_scale(const struct pc_activity *activity)
+{
+    return (0.5 + activity->novelty) * sqrt(fmax(activity->difference, 0) + 0.25);
+}
+
+/* A small change costs in proportion to its area; the rest is what is refined in a still one. */
+static double quiet_scale(const struct pc_activity *activity)
+{
+    return activity->difference + 0.02;
+}
+
+static double cut_share(const struct pc_activity *activity)
+{
+    return clamp((activity->novelty - cut_from) / (cut_to - cut_from), 0, 1);
+}
+
+static double predict(const struct pc_rate_control_state *rc, bool idr,
+                      const struct pc_activity *activity)
+{
+    double intra = rc->intra * intra_scale(rc, activity);
+    if (idr)
+        return intra;
+    if (is_quiet(activity) && rc->quiet > 0)
+        return rc->quiet * quiet_scale(activity);
+    double inter = rc->moving > 0 ? rc->moving * moving_scale(activity) : moving_over_intra * intra;
+    double cut = cut_share(activity);
+    return fmin(inter, intra) * (1 - cut) + intra * cut;
+}
+
+static double target_bits(const struct pc_rate_control_state *rc, bool idr)
 {
     double share = frame_share(rc);
-    double complexity = idr ? intra_complexity(rc) : inter_complexity(rc, activity);
-    double target;
-    if (idr) {
-        target = clamp(idr_shares * share - fmax(rc->bucket, 0), share, idr_shares * share);
-    } else {
-        double pay = clamp(rc->bucket / payback_frames, -share, payback_most * share);
-        target = fmin(share - pay, 0.9 * rc->budget_frames * share);
-    }
-    double qp = 6 * log2(fmax(complexity, 1) / target);
+    if (idr)
+        return clamp((idr_shares - fmax(rc->bucket, 0) / share) * share, share, idr_shares * share);
+    double pay = clamp(rc->bucket / payback_frames, -share, payback_most * share);
+    return fmin(share - pay, rc->budget_frames * share * exp(-1.5 * rc->spread));
+}
+
+int pc_rate_control_decide(struct pc_rate_control_state *rc, bool idr,
+                           const struct pc_activity *activity)
+{
+    double complexity = fmax(predict(rc, idr, activity), 1);
+    double qp = 6 * log2(complexity / target_bits(rc, idr));
     if (!idr && rc->last_qp >= 0)
         qp = fmax(qp, rc->last_qp - qp_fall_most);
     return (int)lround(clamp(qp, rc->qp_min, rc->qp_max));
 }
 
-void pc_rate_control_update(struct pc_rate_control_state *rc, bool idr, double activity, int qp,
-                            size_t bytes)
+/* Move `learnt` (0: nothing yet) towards what was seen; faster when it was too low. */
+static void learn(double *learnt, double seen)
 {
-    double share = frame_share(rc);
-    double bits = 8.0 * (double)bytes;
-    double complexity = bits * exp2(qp / 6.0);
-    rc->last_qp = qp;
-    rc->bucket = fmax(rc->bucket + bits - share, -savings_most * share);
-    if (idr) {
-        rc->complexity_i = complexity;
+    if (*learnt <= 0) {
+        *learnt = seen;
         return;
     }
-    double expected = inter_complexity(rc, activity);
-    if (rc->complexity_p > 0) {
-        double weight = complexity > expected ? 0.7 : 0.35;
-        complexity = expected * pow(complexity / expected, weight);
+    *learnt *= pow(seen / *learnt, seen > *learnt ? 0.6 : 0.35);
+}
+
+void pc_rate_control_update(struct pc_rate_control_state *rc, bool idr,
+                            const struct pc_activity *activity, int qp, size_t bytes)
+{
+    double share = frame_share(rc);
+    double bits = fmax(8.0 * (double)bytes, 1);
+    double complexity = bits * exp2(qp / 6.0);
+    bool quiet = is_quiet(activity);
+    if (!idr && !quiet && rc->moving > 0) {
+        double error = fabs(log(complexity / predict(rc, idr, activity)));
+        rc->spread += (fmin(error, 1) - rc->spread) / 16;
     }
-    rc->complexity_p = complexity;
-    if (activity >= 0)
-        rc->activity = activity;
+    if (idr)
+        rc->intra = complexity / intra_scale(rc, activity);
+    else if (quiet)
+        learn(&rc->quiet, complexity / quiet_scale(activity));
+    else if (cut_share(activity) > 0.5)
+        learn(&rc->intra, complexity / intra_scale(rc, activity));
+    else
+        learn(&rc->moving, complexity / moving_scale(activity));
+    rc->last_qp = qp;
+    rc->bucket = fmax(rc->bucket + bits - share, -savings_most * share);
 }
