@@ -18,8 +18,9 @@ class Datagram:
     source: Address
     """Who sent it; with a channel, the TURN server."""
     channel: int
-    """TURN channel that it came through; 0 = none. `data` is then the inner datagram."""
+    """TURN channel that the core took it out of; 0 = none."""
     data: bytes
+    """As received; ChannelData that is not media comes whole, with its header."""
 
 
 @dataclass(frozen=True, slots=True)

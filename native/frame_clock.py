@@ -17,7 +17,7 @@ class FrameTimes:
     at: tuple[int, ...]
     """Nanoseconds, indexed by Stage; 0 = not reached."""
     bytes: int
-    """Size of the encoded frame."""
+    """Size of the encoded frame, without H.264's start codes."""
 
     def between(self, start: Stage, end: Stage) -> int | None:
         """Nanoseconds from one stage to another; None when the frame did not reach both."""
