@@ -82,7 +82,7 @@ class Connection:
         except _Refusal as refusal:
             self.close(refusal.error)
         except (BusUnavailable, KeysUnavailable) as error:
-            log.error("cannot serve peer=%s: %s", self.peer, error)
+            log.warning("cannot serve peer=%s: %s", self.peer, error)
             text = "the server cannot reach a service that it needs"
             self.close(Error("internal", text, retry=True))
         except ConnectionClosed:

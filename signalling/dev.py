@@ -155,7 +155,7 @@ def _public_jwk(key: rsa.RSAPrivateKey) -> dict[str, Any]:
 
 
 def _read_private(path: Path) -> bytes:
-    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
             raise DevModeError(f"the dev key {path} is not a file of this user: delete it")
@@ -171,10 +171,10 @@ def _write_private(path: Path, content: bytes) -> None:
     # mkstemp makes the file 0600; linking it is atomic and fails where another was quicker.
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".dev-key-")
     try:
-        with open(descriptor, "wb") as file:
+        with os.fdopen(descriptor, "wb") as file:
             file.write(content)
         os.link(name, path)
     except FileExistsError:
         log.debug("another process has made %s", path)
     finally:
-        os.unlink(name)
+        Path(name).unlink()

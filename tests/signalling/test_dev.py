@@ -1,4 +1,3 @@
-import os
 import stat
 import threading
 
@@ -35,7 +34,7 @@ async def test_who_loads_the_key_mints_for_the_running_server(tmp_path):
     server = DevIssuer.load_or_create(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-    assert os.listdir(path.parent) == ["dev-key.pem"]
+    assert list(path.parent.iterdir()) == [path]
     await server.verifier().verify(DevIssuer.load(path).mint("me", "doom", "viewer"))
     assert DevIssuer.load_or_create(path).jwks() == server.jwks()
 
