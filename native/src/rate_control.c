@@ -3,7 +3,7 @@
 #include <math.h>
 
 /* Before anything was learnt. Game pictures lie around these. */
-static const double first_intra = 3.0;
+static const double first_intra = 4.5;
 static const double moving_over_intra = 0.25;
 static const double first_spread = 0.15;
 
@@ -23,8 +23,10 @@ static const double quiet_difference = 0.3;
 /* A P frame whose picture is as new as this is coded like an intra frame: not at all, wholly. */
 static const double cut_from = 0.6, cut_to = 0.9;
 
-/* The quantiser falls by this much a frame at most: a picture finer than its reference costs. */
-static const double qp_fall_most = 2.0;
+/* The quantiser falls by this much a frame at most: a picture finer than its reference costs, and
+ * in a quiet one that is nearly all it costs. */
+static const double moving_fall_most = 3.0;
+static const double quiet_fall_most = 2.0;
 
 static double frame_share(const struct pc_rate_control_state *rc)
 {
@@ -74,7 +76,7 @@ static double intra_scale(const struct pc_rate_control_state *rc,
 /* Measured on games: bits grow with the root of the difference, and linearly with what is new. */
 static double moving_scale(const struct pc_activity *activity)
 {
-    return (0.5 + activity->novelty) * sqrt(fmax(activity->difference, 0) + 0.25);
+    return (1 + activity->novelty) * sqrt(fmax(activity->difference, 0) + 0.25);
 }
 
 /* A small change costs in proportion to its area; the rest is what is refined in a still one. */
@@ -116,7 +118,7 @@ int pc_rate_control_decide(struct pc_rate_control_state *rc, bool idr,
     double complexity = fmax(predict(rc, idr, activity), 1);
     double qp = 6 * log2(complexity / target_bits(rc, idr));
     if (!idr && rc->last_qp >= 0)
-        qp = fmax(qp, rc->last_qp - qp_fall_most);
+        qp = fmax(qp, rc->last_qp - (is_quiet(activity) ? quiet_fall_most : moving_fall_most));
     return (int)lround(clamp(qp, rc->qp_min, rc->qp_max));
 }
 
@@ -127,7 +129,7 @@ static void learn(double *learnt, double seen)
         *learnt = seen;
         return;
     }
-    *learnt *= pow(seen / *learnt, seen > *learnt ? 0.6 : 0.35);
+    *learnt *= pow(seen / *learnt, seen > *learnt ? 0.5 : 0.4);
 }
 
 void pc_rate_control_update(struct pc_rate_control_state *rc, bool idr,
