@@ -1,0 +1,487 @@
+#include "sender.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "harness.h"
+
+/* A sender on one loopback socket, and the receiver's end of it on another. */
+static struct {
+    struct pc_udp here, there;
+    struct pc_feed feed;
+    struct pc_sender sender;
+    struct pc_srtp *receive, *reply;
+    struct pc_au_pool *pool;
+    struct pc_hub_stats hub;
+    uint8_t scratch[PC_SENDER_SCRATCH + 2048];
+    struct pc_udp_inbox inbox;
+    uint64_t next_frame;
+    int wake_fd;
+} s;
+
+static const uint8_t key_out[28] = {1, 2, 3, 4}, key_in[28] = {9, 8, 7};
+static const uint8_t random_start[16] = {0x7f, 0xf0, 0, 1, 0xff, 0xf8, 0, 0, 0x10, 0};
+
+#define SSRC     0x11223344u
+#define RTX_SSRC 0x55667788u
+#define BITRATE  8000000 /* one byte a microsecond; pacing at 4 x that */
+#define T0       (1000 * PC_NS_PER_MS)
+
+static struct pc_media_settings media(void)
+{
+    return (struct pc_media_settings){
+        .codec = PC_H264,
+        .payload_type = 96,
+        .rtx_payload_type = 97,
+        .ssrc = SSRC,
+        .rtx_ssrc = RTX_SSRC,
+        .mid_id = 1,
+        .transport_cc_id = 3,
+        .mid = "0",
+        .cname = "host",
+    };
+}
+
+static void open_path(uint16_t channel)
+{
+    static const struct pc_address loopback = {.family = 4, .ip = {127, 0, 0, 1}};
+    memset(&s, 0, sizeof s);
+    s.wake_fd = eventfd(0, EFD_NONBLOCK);
+    CHECK_EQ(pc_udp_open(&s.here, &loopback, true, 0), 0);
+    CHECK_EQ(pc_udp_open(&s.there, &loopback, true, 0), 0);
+    pc_feed_init(&s.feed, PC_CODEC_H264, 1, 0, s.wake_fd);
+    atomic_store(&s.feed.bitrate, BITRATE);
+    atomic_store(&s.feed.fps, 50);
+    s.pool = pc_au_pool_create(200);
+    pc_sender_init(&s.sender, 1);
+    s.sender.udp = &s.here;
+    s.sender.channel = channel;
+    pc_endpoint_from(&s.sender.to, &s.there.local);
+    CHECK_EQ(pc_srtp_create(PC_SRTP_AEAD_AES_128_GCM, key_out, 28, &s.sender.outbound), 0);
+    CHECK_EQ(pc_srtp_create(PC_SRTP_AEAD_AES_128_GCM, key_in, 28, &s.sender.inbound), 0);
+    CHECK_EQ(pc_srtp_create(PC_SRTP_AEAD_AES_128_GCM, key_out, 28, &s.receive), 0);
+    CHECK_EQ(pc_srtp_create(PC_SRTP_AEAD_AES_128_GCM, key_in, 28, &s.reply), 0);
+}
+
+static void start(uint16_t channel)
+{
+    open_path(channel);
+    struct pc_media_settings settings = media();
+    CHECK_EQ(pc_sender_start(&s.sender, &s.feed, &settings, random_start, T0), 0);
+    s.sender.next_report_ns = UINT64_MAX;
+    atomic_store(&s.feed.idr_wanted, false);
+}
+
+static void finish(void)
+{
+    pc_sender_stop(&s.sender);
+    pc_sender_free(&s.sender);
+    pc_srtp_destroy(s.receive);
+    pc_srtp_destroy(s.reply);
+    pc_feed_free(&s.feed);
+    pc_au_pool_release(s.pool);
+    pc_udp_close(&s.here);
+    pc_udp_close(&s.there);
+    close(s.wake_fd);
+}
+
+/* A unit of `count` payloads of `size` bytes, the first byte of each its number. */
+static struct pc_access_unit *unit(bool idr, int count, size_t size, bool complete)
+{
+    struct pc_access_unit *au = pc_au_acquire(s.pool);
+    au->frame_id = s.next_frame++;
+    au->rtp_time = (uint32_t)au->frame_id * 1800;
+    au->idr = idr;
+    for (int i = 0; i < count; i++) {
+        uint8_t *room = pc_au_reserve(au, size);
+        memset(room, i, size);
+        pc_au_commit(au, size);
+    }
+    pc_au_publish(au, complete);
+    return au;
+}
+
+static bool offer(struct pc_access_unit *au, uint64_t now_ns)
+{
+    bool taken = pc_sender_offer(&s.sender, au, now_ns);
+    pc_au_unref(au);
+    return taken;
+}
+
+struct received {
+    struct pc_rtp_packet rtp;
+    uint8_t data[1500];
+};
+
+/* Take what has arrived, decrypted. */
+static int receive(struct received *out, int max, size_t skip)
+{
+    int count = 0;
+    while (pc_udp_receive(&s.there, &s.inbox) > 0) {
+        for (int i = 0; i < s.inbox.count && count < max; i++) {
+            size_t size = s.inbox.sizes[i] - skip;
+            memcpy(out[count].data, s.inbox.data[i] + skip, size);
+            long plain = pc_srtp_unprotect(s.receive, out[count].data, size);
+            CHECK(plain > 0);
+            if (plain > 0)
+                CHECK_EQ(pc_rtp_parse(out[count].data, (size_t)plain, &out[count].rtp), 0);
+            count++;
+        }
+    }
+    return count;
+}
+
+static struct received got[300];
+
+static int send_rtcp(const uint8_t *packet, size_t size, uint64_t now_ns)
+{
+    uint8_t data[1500];
+    memcpy(data, packet, size);
+    long protected_size = pc_srtp_protect_rtcp(s.reply, data, size);
+    CHECK(protected_size > 0);
+    return pc_sender_receive_rtcp(&s.sender, data, (size_t)protected_size, s.scratch, now_ns, 0,
+                                  &s.hub);
+}
+
+static size_t write_u32(uint8_t *p, uint32_t value)
+{
+    for (int i = 0; i < 4; i++)
+        p[i] = (uint8_t)(value >> (24 - 8 * i));
+    return 4;
+}
+
+static int send_nack(uint32_t ssrc, uint16_t sequence, uint16_t following, uint64_t now_ns)
+{
+    uint8_t packet[16] = {0x81, 205, 0, 3};
+    write_u32(packet + 4, 1);
+    write_u32(packet + 8, ssrc);
+    write_u32(packet + 12, (uint32_t)sequence << 16 | following);
+    return send_rtcp(packet, sizeof packet, now_ns);
+}
+
+static void starting_needs_a_path_and_keys(void)
+{
+    open_path(0);
+    struct pc_media_settings settings = media();
+    struct pc_udp *udp = s.sender.udp;
+    s.sender.udp = NULL;
+    CHECK_EQ(pc_sender_start(&s.sender, &s.feed, &settings, random_start, T0), -EINVAL);
+    CHECK(strstr(pc_error_text(), "path") != NULL);
+    s.sender.udp = udp;
+    struct pc_srtp *outbound = s.sender.outbound;
+    s.sender.outbound = NULL;
+    CHECK_EQ(pc_sender_start(&s.sender, &s.feed, &settings, random_start, T0), -EINVAL);
+    CHECK(strstr(pc_error_text(), "keys") != NULL);
+    s.sender.outbound = outbound;
+    CHECK_EQ(atomic_load(&s.feed.receivers), 0);
+    CHECK_EQ(pc_sender_start(&s.sender, &s.feed, &settings, random_start, T0), 0);
+    CHECK_EQ(atomic_load(&s.feed.receivers), 1);
+    CHECK(atomic_load(&s.feed.idr_wanted)); /* nothing can be shown before one */
+    CHECK_EQ(pc_sender_start(&s.sender, &s.feed, &settings, random_start, T0), -EINVAL);
+    finish();
+}
+
+static void nothing_is_sent_before_an_idr(void)
+{
+    start(0);
+    CHECK(!offer(unit(false, 2, 100, true), T0));
+    CHECK(offer(unit(true, 2, 100, true), T0));
+    CHECK(offer(unit(false, 2, 100, true), T0));
+    CHECK_EQ(pc_sender_pump(&s.sender, s.scratch, T0, &s.hub), UINT64_MAX);
+    CHECK_EQ(receive(got, 300, 0), 4);
+    CHECK_EQ(atomic_load(&s.feed.drained), 3);
+    finish();
+}
+
+static void packets_are_numbered_marked_and_carry_the_payload(void)
+{
+    start(0);
+    offer(unit(true, 5, 1000, true), T0);
+    offer(unit(false, 3, 500, true), T0);
+    pc_sender_pump(&s.sender, s.scratch, T0, &s.hub);
+    CHECK_EQ(receive(got, 300, 0), 8);
+    uint32_t offset = got[0].rtp.timestamp;
+    for (int i = 0; i < 8; i++) {
+        const struct pc_rtp_packet *rtp = &got[i].rtp;
+        CHECK_EQ(rtp->sequence, (uint16_t)(0x7ff0 + i));
+        CHECK_EQ(rtp->ssrc, SSRC);
+        CHECK_EQ(rtp->payload_type, 96);
+        CHECK_EQ(rtp->marker, i == 4 || i == 7);
+        CHECK_EQ(rtp->timestamp - offset, i < 5 ? 0 : 1800);
+        CHECK_EQ(rtp->payload_bytes, i < 5 ? 1000 : 500);
+        CHECK_EQ(rtp->payload[0], i < 5 ? i : i - 5);
+        size_t size;
+        const uint8_t *transport = pc_rtp_extension(rtp, 3, &size);
+        CHECK(transport != NULL && size == 2);
+        if (transport != NULL)
+            CHECK_EQ(transport[0] << 8 | transport[1], (0xfff8 + i) & 0xffff);
+        const uint8_t *mid = pc_rtp_extension(rtp, 1, &size);
+        CHECK(mid != NULL && size == 1 && mid[0] == '0');
+    }
+    CHECK_EQ(s.hub.send_calls, 2); /* a frame of equal packets is one call */
+    CHECK_EQ(s.sender.stats.packets, 8);
+    CHECK_EQ(s.sender.stats.frames, 2);
+    finish();
+}
+
+static void slices_leave_before_the_frame_is_complete(void)
+{
+    start(0);
+    struct pc_access_unit *au = unit(true, 2, 800, false);
+    pc_sender_offer(&s.sender, au, T0);
+    CHECK_EQ(pc_sender_pump(&s.sender, s.scratch, T0, &s.hub), UINT64_MAX);
+    CHECK_EQ(receive(got, 300, 0), 2);
+    CHECK(!got[1].rtp.marker);
+    CHECK_EQ(atomic_load(&s.feed.drained), 0);
+    memset(pc_au_reserve(au, 300), 7, 300);
+    pc_au_commit(au, 300);
+    pc_au_publish(au, true);
+    pc_au_unref(au);
+    pc_sender_pump(&s.sender, s.scratch, T0, &s.hub);
+    CHECK_EQ(receive(got, 300, 0), 1);
+    CHECK(got[0].rtp.marker);
+    CHECK_EQ(got[0].rtp.sequence, (uint16_t)(0x7ff0 + 2));
+    CHECK_EQ(atomic_load(&s.feed.drained), 1);
+    finish();
+}
+
+static void a_large_frame_is_spread_at_the_pacing_rate(void)
+{
+    start(0);
+    offer(unit(true, 100, 1000, true), T0);
+    uint64_t now = T0;
+    int total = 0, wakes = 0;
+    for (;;) {
+        uint64_t next = pc_sender_pump(&s.sender, s.scratch, now, &s.hub);
+        total += receive(got, 300, 0);
+        if (next == UINT64_MAX)
+            break;
+        CHECK(next >= now + PC_NS_PER_MS / 4);
+        now = next;
+        if (++wakes > 1000)
+            break;
+    }
+    CHECK_EQ(total, 100);
+    /* 100 packets of 1028 bytes or so, less the burst of half a frame share (10 kB) and the last
+     * batch, at 4 bytes a microsecond. */
+    CHECK(now - T0 > 18 * PC_NS_PER_MS && now - T0 < 25 * PC_NS_PER_MS);
+    finish();
+}
+
+static void a_path_that_falls_behind_goes_on_at_the_next_idr(void)
+{
+    start(0);
+    for (int i = 0; i < PC_SENDER_QUEUE; i++)
+        CHECK(offer(unit(i == 0, 100, 1000, true), T0));
+    CHECK(!atomic_load(&s.feed.idr_wanted));
+    CHECK(!offer(unit(false, 1, 100, true), T0));
+    CHECK(atomic_load(&s.feed.idr_wanted));
+    CHECK_EQ(s.sender.stats.frames_dropped, PC_SENDER_QUEUE);
+    CHECK(!offer(unit(false, 1, 100, true), T0));
+    CHECK(offer(unit(true, 1, 100, true), T0));
+    pc_sender_pump(&s.sender, s.scratch, T0, &s.hub);
+    CHECK_EQ(receive(got, 300, 0), 1);
+    CHECK_EQ(got[0].rtp.sequence, 0x7ff0);
+    finish();
+}
+
+static void a_frame_that_is_late_is_not_sent(void)
+{
+    start(0);
+    struct pc_udp *udp = s.sender.udp;
+    s.sender.udp = NULL; /* no path for a while */
+    CHECK(offer(unit(true, 2, 100, true), T0));
+    s.sender.udp = udp;
+    CHECK(!offer(unit(false, 2, 100, true), T0 + PC_SENDER_QUEUE_NS + 1));
+    CHECK_EQ(s.sender.length, 0);
+    CHECK(atomic_load(&s.feed.idr_wanted));
+    finish();
+}
+
+static void a_nack_is_answered_by_rtx_with_the_original_number(void)
+{
+    start(0);
+    offer(unit(true, 5, 1000, true), T0);
+    pc_sender_pump(&s.sender, s.scratch, T0, &s.hub);
+    CHECK_EQ(receive(got, 300, 0), 5);
+    CHECK_EQ(send_nack(SSRC, 0x7ff1, 0x4, T0 + PC_NS_PER_MS), 0); /* 0x7ff1 and 0x7ff4 */
+    CHECK_EQ(receive(got, 300, 0), 2);
+    for (int i = 0; i < 2; i++) {
+        CHECK_EQ(got[i].rtp.ssrc, RTX_SSRC);
+        CHECK_EQ(got[i].rtp.payload_type, 97);
+        CHECK_EQ(got[i].rtp.sequence, 1 + i);
+        CHECK_EQ(got[i].rtp.payload_bytes, 1002);
+        CHECK_EQ(got[i].rtp.payload[0] << 8 | got[i].rtp.payload[1], i == 0 ? 0x7ff1 : 0x7ff4);
+        CHECK_EQ(got[i].rtp.payload[2], i == 0 ? 1 : 4);
+        CHECK_EQ(got[i].rtp.marker, i == 1);
+    }
+    CHECK_EQ(s.sender.stats.rtx_packets, 2);
+    finish();
+}
+
+static void a_flood_of_nacks_stays_within_the_budget(void)
+{
+    start(0);
+    offer(unit(true, 50, 1000, true), T0);
+    uint64_t now = T0;
+    while ((now = pc_sender_pump(&s.sender, s.scratch, now, &s.hub)) != UINT64_MAX) {
+    }
+    receive(got, 300, 0);
+    /* For a second, every millisecond, everything that was sent. */
+    for (int ms = 0; ms < 500; ms++)
+        for (int i = 0; i < 50; i += 17)
+            send_nack(SSRC, (uint16_t)(0x7ff0 + i), 0xffff, T0 + (uint64_t)ms * PC_NS_PER_MS);
+    uint64_t share = BITRATE / 8 / 4 / 2; /* a quarter of the bitrate, for half a second */
+    CHECK(s.sender.stats.rtx_bytes >= share / 2);
+    CHECK(s.sender.stats.rtx_bytes <= share + 2 * 10000 + 1500);
+    CHECK(s.sender.stats.rtx_refused > 20000);
+    while (receive(got, 300, 0) > 0) {
+    }
+    finish();
+}
+
+static void what_was_never_sent_or_is_not_ours_is_not_resent(void)
+{
+    start(0);
+    offer(unit(true, 5, 1000, true), T0);
+    pc_sender_pump(&s.sender, s.scratch, T0, &s.hub);
+    receive(got, 300, 0);
+    send_nack(SSRC, 0x1000, 0xffff, T0);
+    send_nack(SSRC, 0x7ff5, 0, T0);
+    send_nack(0xdeadbeef, 0x7ff1, 0, T0);
+    CHECK_EQ(receive(got, 300, 0), 0);
+    CHECK_EQ(s.sender.stats.rtx_refused, 18);
+    finish();
+}
+
+static void pli_and_fir_wish_for_an_idr(void)
+{
+    start(0);
+    uint8_t pli[12] = {0x81, 206, 0, 2};
+    write_u32(pli + 8, SSRC);
+    CHECK_EQ(send_rtcp(pli, sizeof pli, T0), 0);
+    CHECK(atomic_exchange(&s.feed.idr_wanted, false));
+    write_u32(pli + 8, 77);
+    CHECK_EQ(send_rtcp(pli, sizeof pli, T0), 0);
+    CHECK(!atomic_load(&s.feed.idr_wanted));
+    uint8_t fir[20] = {0x84, 206, 0, 4};
+    write_u32(fir + 12, SSRC);
+    fir[16] = 5;
+    CHECK_EQ(send_rtcp(fir, sizeof fir, T0), 0);
+    CHECK(atomic_exchange(&s.feed.idr_wanted, false));
+    CHECK_EQ(send_rtcp(fir, sizeof fir, T0), 0); /* the same command again */
+    CHECK(!atomic_load(&s.feed.idr_wanted));
+    finish();
+}
+
+static void forged_and_replayed_rtcp_changes_nothing(void)
+{
+    start(0);
+    uint8_t pli[12 + PC_SRTCP_MAX_OVERHEAD] = {0x81, 206, 0, 2}, again[sizeof pli];
+    write_u32(pli + 8, SSRC);
+    long size = pc_srtp_protect_rtcp(s.reply, pli, 12);
+    memcpy(again, pli, sizeof pli);
+    uint8_t forged[sizeof pli];
+    memcpy(forged, pli, sizeof pli);
+    forged[5] ^= 1;
+    CHECK_EQ(pc_sender_receive_rtcp(&s.sender, forged, (size_t)size, s.scratch, T0, 0, &s.hub),
+             -EPERM);
+    CHECK(!atomic_load(&s.feed.idr_wanted));
+    CHECK_EQ(pc_sender_receive_rtcp(&s.sender, pli, (size_t)size, s.scratch, T0, 0, &s.hub), 0);
+    CHECK(atomic_exchange(&s.feed.idr_wanted, false));
+    CHECK_EQ(pc_sender_receive_rtcp(&s.sender, again, (size_t)size, s.scratch, T0, 0, &s.hub),
+             -EALREADY);
+    CHECK(!atomic_load(&s.feed.idr_wanted));
+    finish();
+}
+
+static void a_receiver_report_measures_the_path(void)
+{
+    start(0);
+    const uint64_t ntp = 1000ull << 32;
+    uint8_t report[32] = {0x81, 201, 0, 7};
+    write_u32(report + 8, SSRC);
+    report[12] = 64;                                        /* a quarter lost */
+    write_u32(report + 20, 900);                            /* jitter: 10 ms */
+    write_u32(report + 24, (uint32_t)(ntp >> 16) - 0x8000); /* sent half a second ago, */
+    write_u32(report + 28, 0x4000);                         /* a quarter of which it waited there */
+    uint8_t data[64];
+    memcpy(data, report, sizeof report);
+    long size = pc_srtp_protect_rtcp(s.reply, data, sizeof report);
+    CHECK_EQ(pc_sender_receive_rtcp(&s.sender, data, (size_t)size, s.scratch, T0, ntp, &s.hub), 0);
+    CHECK_EQ(s.sender.stats.reports, 1);
+    CHECK_EQ((int)s.sender.stats.rtt_ms, 250);
+    CHECK_EQ((int)(s.sender.stats.loss * 100), 25);
+    CHECK_EQ((int)s.sender.stats.jitter_ms, 10);
+    CHECK(s.sender.reported);
+    CHECK(!s.sender.mid_wanted); /* it knows the stream now */
+    offer(unit(true, 1, 100, true), T0);
+    pc_sender_pump(&s.sender, s.scratch, T0, &s.hub);
+    CHECK_EQ(receive(got, 300, 0), 1);
+    size_t length;
+    CHECK(pc_rtp_extension(&got[0].rtp, 1, &length) == NULL);
+    finish();
+}
+
+static void sender_reports_come_every_second_and_bye_at_the_end(void)
+{
+    start(0);
+    s.sender.next_report_ns = T0;
+    CHECK_EQ(pc_sender_tick(&s.sender, s.scratch, T0, 5ull << 32, &s.hub),
+             T0 + 1000 * PC_NS_PER_MS);
+    pc_sender_tick(&s.sender, s.scratch, T0 + PC_NS_PER_MS, 5ull << 32, &s.hub);
+    CHECK_EQ(pc_udp_receive(&s.there, &s.inbox), 1);
+    long size = pc_srtp_unprotect_rtcp(s.receive, s.inbox.data[0], s.inbox.sizes[0]);
+    CHECK(size > 28);
+    CHECK_EQ(s.inbox.data[0][1], 200);
+    CHECK_EQ(s.inbox.data[0][11], 5); /* NTP seconds */
+    pc_sender_bye(&s.sender, s.scratch, T0, &s.hub);
+    CHECK_EQ(pc_udp_receive(&s.there, &s.inbox), 1);
+    size = pc_srtp_unprotect_rtcp(s.receive, s.inbox.data[0], s.inbox.sizes[0]);
+    bool found = false;
+    for (long at = 0; at + 4 <= size;
+         at += ((s.inbox.data[0][at + 2] << 8 | s.inbox.data[0][at + 3]) + 1) * 4)
+        found = found || s.inbox.data[0][at + 1] == 203;
+    CHECK(found);
+    finish();
+}
+
+static void through_turn_every_packet_has_a_channel_header(void)
+{
+    start(0x4001);
+    offer(unit(true, 3, 700, true), T0);
+    pc_sender_pump(&s.sender, s.scratch, T0, &s.hub);
+    struct pollfd wait = {.fd = s.there.fd, .events = POLLIN};
+    CHECK_EQ(poll(&wait, 1, 5000), 1);
+    CHECK_EQ(pc_udp_receive(&s.there, &s.inbox), 3);
+    for (int i = 0; i < s.inbox.count; i++) {
+        uint8_t *data = s.inbox.data[i];
+        CHECK_EQ(data[0] << 8 | data[1], 0x4001);
+        CHECK_EQ(data[2] << 8 | data[3], s.inbox.sizes[i] - 4);
+        CHECK(pc_srtp_unprotect(s.receive, data + 4, s.inbox.sizes[i] - 4) > 0);
+    }
+    finish();
+}
+
+int main(void)
+{
+    RUN(starting_needs_a_path_and_keys);
+    RUN(nothing_is_sent_before_an_idr);
+    RUN(packets_are_numbered_marked_and_carry_the_payload);
+    RUN(slices_leave_before_the_frame_is_complete);
+    RUN(a_large_frame_is_spread_at_the_pacing_rate);
+    RUN(a_path_that_falls_behind_goes_on_at_the_next_idr);
+    RUN(a_frame_that_is_late_is_not_sent);
+    RUN(a_nack_is_answered_by_rtx_with_the_original_number);
+    RUN(a_flood_of_nacks_stays_within_the_budget);
+    RUN(what_was_never_sent_or_is_not_ours_is_not_resent);
+    RUN(pli_and_fir_wish_for_an_idr);
+    RUN(forged_and_replayed_rtcp_changes_nothing);
+    RUN(a_receiver_report_measures_the_path);
+    RUN(sender_reports_come_every_second_and_bye_at_the_end);
+    RUN(through_turn_every_packet_has_a_channel_header);
+    return HARNESS_RESULT();
+}

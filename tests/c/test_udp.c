@@ -1,0 +1,129 @@
+#include "udp.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include "harness.h"
+
+static const struct pc_address loopback4 = {.family = 4, .ip = {127, 0, 0, 1}};
+static const struct pc_address loopback6 = {.family = 6, .ip = {[15] = 1}};
+static struct pc_udp_inbox inbox;
+
+static void wait_readable(int fd)
+{
+    struct pollfd wait = {.fd = fd, .events = POLLIN};
+    CHECK_EQ(poll(&wait, 1, 5000), 1);
+}
+
+/* Send 7 datagrams of 1000 bytes and one of 10 in one call; they must arrive as they were. */
+static void batch_arrives_whole(const struct pc_address *address, bool gso)
+{
+    struct pc_udp from, to;
+    CHECK_EQ(pc_udp_open(&from, address, gso, 46), 0);
+    CHECK_EQ(pc_udp_open(&to, address, gso, 0), 0);
+    struct pc_endpoint endpoint;
+    CHECK_EQ(pc_endpoint_from(&endpoint, &to.local), 0);
+    uint8_t data[7010];
+    for (size_t i = 0; i < sizeof data; i++)
+        data[i] = (uint8_t)(i / 1000 + i % 251);
+    CHECK_EQ(pc_udp_send(&from, &endpoint, data, sizeof data, 1000), 8);
+    int received = 0;
+    while (received < 8) {
+        wait_readable(to.fd);
+        CHECK(pc_udp_receive(&to, &inbox) > 0);
+        for (int i = 0; i < inbox.count; i++, received++) {
+            struct pc_address sender;
+            pc_endpoint_to(&inbox.from[i], &sender);
+            CHECK_EQ(sender.port, from.local.port);
+            CHECK_EQ(inbox.sizes[i], received < 7 ? 1000 : 10);
+            CHECK_BYTES(inbox.data[i], data + received * 1000, inbox.sizes[i]);
+        }
+        if (inbox.count == 0)
+            break;
+    }
+    CHECK_EQ(received, 8);
+    CHECK_EQ(pc_udp_receive(&to, &inbox), 0);
+    pc_udp_close(&from);
+    pc_udp_close(&to);
+}
+
+static void a_batch_arrives_by_segmentation(void)
+{
+    batch_arrives_whole(&loopback4, true);
+}
+
+static void a_batch_arrives_by_sendmmsg(void)
+{
+    batch_arrives_whole(&loopback4, false);
+}
+
+static void ipv6_works_alike(void)
+{
+    batch_arrives_whole(&loopback6, true);
+}
+
+static void a_kernel_that_refuses_segmentation_is_worked_around(void)
+{
+    struct pc_udp from, to;
+    CHECK_EQ(pc_udp_open(&from, &loopback4, true, 0), 0);
+    CHECK_EQ(pc_udp_open(&to, &loopback4, true, 0), 0);
+    struct pc_endpoint endpoint;
+    pc_endpoint_from(&endpoint, &to.local);
+    /* UDP without checksums is what the kernel will not segment (EIO). */
+    int on = 1;
+    CHECK_EQ(setsockopt(from.fd, SOL_SOCKET, SO_NO_CHECK, &on, sizeof on), 0);
+    uint8_t data[3000] = {0};
+    CHECK_EQ(pc_udp_send(&from, &endpoint, data, sizeof data, 1000), 3);
+    CHECK(!from.gso);
+    int received = 0;
+    while (received < 3) {
+        wait_readable(to.fd);
+        int count = pc_udp_receive(&to, &inbox);
+        CHECK(count > 0);
+        if (count <= 0)
+            break;
+        received += count;
+    }
+    CHECK_EQ(received, 3);
+    pc_udp_close(&from);
+    pc_udp_close(&to);
+}
+
+static void a_port_in_use_is_said(void)
+{
+    struct pc_udp first, second;
+    CHECK_EQ(pc_udp_open(&first, &loopback4, true, 0), 0);
+    CHECK_EQ(pc_udp_open(&second, &first.local, true, 0), -EADDRINUSE);
+    CHECK_EQ(second.fd, -1);
+    struct pc_address nonsense = {.family = 9};
+    CHECK_EQ(pc_udp_open(&second, &nonsense, true, 0), -EINVAL);
+    pc_udp_close(&first);
+}
+
+static void a_datagram_that_is_too_long_has_no_size(void)
+{
+    struct pc_udp from, to;
+    CHECK_EQ(pc_udp_open(&from, &loopback4, true, 0), 0);
+    CHECK_EQ(pc_udp_open(&to, &loopback4, true, 0), 0);
+    struct pc_endpoint endpoint;
+    pc_endpoint_from(&endpoint, &to.local);
+    static uint8_t data[PC_UDP_DATAGRAM + 1];
+    CHECK_EQ(pc_udp_send(&from, &endpoint, data, sizeof data, sizeof data), 1);
+    wait_readable(to.fd);
+    CHECK_EQ(pc_udp_receive(&to, &inbox), 1);
+    CHECK_EQ(inbox.sizes[0], 0);
+    pc_udp_close(&from);
+    pc_udp_close(&to);
+}
+
+int main(void)
+{
+    RUN(a_batch_arrives_by_segmentation);
+    RUN(a_batch_arrives_by_sendmmsg);
+    RUN(ipv6_works_alike);
+    RUN(a_kernel_that_refuses_segmentation_is_worked_around);
+    RUN(a_port_in_use_is_said);
+    RUN(a_datagram_that_is_too_long_has_no_size);
+    return HARNESS_RESULT();
+}
