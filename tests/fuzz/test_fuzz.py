@@ -33,6 +33,8 @@ def test_fuzz(target: str, tmp_path: Path):
     assert compiled.returncode == 0, compiled.stdout + compiled.stderr
 
     seeds = ROOT / "tests/fuzz/corpus" / target
+    found = tmp_path / "found"  # the first folder named is where libFuzzer adds to
+    found.mkdir()
     result = subprocess.run(
         [
             program,
@@ -40,6 +42,7 @@ def test_fuzz(target: str, tmp_path: Path):
             "-seed=1",
             "-timeout=20",
             f"-artifact_prefix={tmp_path}/",
+            found,
             *([seeds] if seeds.is_dir() else []),
         ],
         cwd=tmp_path,
@@ -50,6 +53,6 @@ def test_fuzz(target: str, tmp_path: Path):
         timeout=300,
         check=False,
     )
-    inputs = {path.name: path.read_bytes().hex() for path in tmp_path.iterdir()}
+    inputs = {path.name: path.read_bytes().hex() for path in tmp_path.iterdir() if path.is_file()}
     assert result.returncode == 0, f"{result.stdout}\ninputs: {inputs}"
     assert f"Done {INPUTS} runs" in result.stdout, result.stdout
