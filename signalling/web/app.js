@@ -16,12 +16,14 @@ import { obstacle, Session } from "./session.js";
 import { Signal } from "./signal.js";
 import { STATES, stateOfCode } from "./states.js";
 import { Collector, FrameCounter } from "./stats.js";
+import { Still } from "./still.js";
 
 const SAMPLE_MS = 1000;
 const OFFER_MS = 10000; // from joining (with a host there) to its offer
 const FRAME_MS = 8000; // from the connection to the first frame
 const HOST_ADRIFT = "The host has lost the server. The picture goes on.";
-const UNREACHABLE_TRIES = 3; // tries without ever joining before it is called by its name
+const UNREACHABLE_FIRST_TRIES = 3; // failed tries to join before that is called by its name
+const UNREACHABLE_TRIES = 7; // and to come back
 
 class App {
   state = "loading";
@@ -49,6 +51,7 @@ class App {
         this.overlay.draw(this.stats, this.host);
       },
     });
+    this.still = new Still(document.getElementById("still"));
     this.frames = new FrameCounter(this.video, () => this.#frameShown());
     setInterval(() => void this.#sample(), SAMPLE_MS);
     window.addEventListener("hashchange", () => this.open());
@@ -134,8 +137,10 @@ class App {
     }
     this.#endSession();
     let state = stateOfCode(code);
-    if (state === "reconnecting" && !this.#joined) {
-      state = this.#signal.tries >= UNREACHABLE_TRIES ? "unreachable" : "connecting";
+    if (state === "reconnecting") {
+      const patience = this.#joined ? UNREACHABLE_TRIES : UNREACHABLE_FIRST_TRIES;
+      if (this.#signal.tries >= patience) state = "unreachable";
+      else if (!this.#joined) state = "connecting";
     }
     this.#set(state, { detail, retryAt });
   }
@@ -204,6 +209,7 @@ class App {
 
   #show(stream) {
     this.#pending = null;
+    if (this.state === "playing") this.still.take(this.video);
     this.video.srcObject = stream;
     this.video.play().catch((error) => {
       if (error.name === "NotAllowedError") this.#set("tap-to-play");
@@ -214,9 +220,9 @@ class App {
   #connection(state) {
     if (state === "connected") {
       this.#iceBackoff.reset();
+      if (this.#pending) this.#show(this.#pending);
       this.#leaving?.close();
       this.#leaving = null;
-      if (this.#pending) this.#show(this.#pending);
       if (this.state === "playing") this.screen.toast(null);
       else if (this.state === "joining") this.#after(FRAME_MS, () => this.#noPicture());
     } else if (state === "disconnected" && this.state === "playing") {
@@ -230,8 +236,9 @@ class App {
   }
 
   #frameShown() {
-    if (this.state === "playing" || this.state === "tap-to-play" || !this.#session) return;
-    this.#set("playing");
+    if (!this.#session) return; // some browsers show one black frame when a stream ends
+    this.still.hide();
+    if (this.state !== "playing") this.#set("playing");
   }
 
   #failed(reason, message) {
@@ -255,6 +262,7 @@ class App {
 
   #endSession() {
     clearTimeout(this.#timer);
+    if (this.state === "playing") this.still.take(this.video);
     this.#session?.close();
     this.#leaving?.close();
     this.#session = this.#leaving = this.#pending = null;

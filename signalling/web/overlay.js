@@ -6,6 +6,27 @@ import { latencyBudget } from "./latency.js";
 const HISTORY = 60; // samples in a spark line: a minute
 const NONE = "–";
 
+// What the small print tells: its name, and what it means on hovering.
+const FACTS = {
+  picture: ["Picture", "Size, codec and decoder here"],
+  path: ["Path", "This side's and the host's kind of candidate, and the protocol"],
+  host: ["Host", "Its encoder, its frame rate, and how many watch"],
+};
+const COUNTERS = {
+  rtt: ["RTT, ms", "Round trip to the host"],
+  buffer: ["Buffer, ms", "Mean wait in the jitter buffer, over the last second"],
+  decode: ["Decode, ms", "Mean time to decode a frame, over the last second"],
+  dropped: ["Dropped", "Frames that arrived and were not shown"],
+  lost: ["Lost", "Packets that never arrived"],
+  resent: ["Resent", "Packets that arrived on a second try"],
+  nack: ["NACK", "Requests to send packets again"],
+  pli: ["PLI", "Requests for a key frame"],
+  freezes: ["Freezes", "Times that the picture stood still"],
+  keys: ["Key frames", "Key frames decoded"],
+  skipped: ["Skipped", "Frames that the host left out because the network was behind"],
+  late: ["Late", "Frame slots that the host missed"],
+};
+
 const STAGE_NAMES = {
   capture: "Capture",
   convert: "Convert",
@@ -16,28 +37,25 @@ const STAGE_NAMES = {
 
 export class Overlay {
   #figures = {};
-  #rows = {};
+  #cells = {};
 
   /** root: the empty element to draw into. */
   constructor(root) {
     this.root = root;
     this.bar = make("div", "bar", { role: "img" });
     this.legend = make("ul", "legend");
-    this.stages = make("table", "stages");
+    this.stageRows = make("tbody");
+    const columns = ["Host, per frame", "", "p50", "p99"].map((name) => make("th", "", { scope: "col" }, [name]));
+    this.stages = make("table", "stages", {}, [make("thead", "", {}, [make("tr", "", {}, columns)]), this.stageRows]);
     root.append(
       make("div", "figures", {}, [
         this.#figure("fps", "fps"),
         this.#figure("rate", "Mbit/s"),
         this.#figure("latency", "ms latency"),
       ]),
-      make("section", "budget", {}, [heading("Where the time goes"), this.bar, this.legend]),
-      make("section", "host", {}, [heading("Host, per frame"), this.stages]),
-      make("section", "", {}, [
-        heading("Picture"),
-        this.#list("picture", "decoder", "dropped", "freezes", "keyframes"),
-      ]),
-      make("section", "", {}, [heading("Network"), this.#list("path", "rtt", "lost", "nack")]),
-      make("section", "host", {}, [heading("Cast"), this.#list("encoder", "viewers", "skipped")]),
+      make("section", "budget", {}, [heading("Where the time goes, ms"), this.bar, this.legend]),
+      make("section", "host", {}, [this.stages]),
+      make("section", "", {}, [this.#list("facts", FACTS), this.#list("counters", COUNTERS)]),
     );
   }
 
@@ -61,18 +79,25 @@ export class Overlay {
     this.#drawBar(budget);
     this.#drawStages(host);
     const size = stats?.width ? `${stats.width} × ${stats.height}` : null;
-    this.#setRow("picture", "Picture", join(size, stats?.codec));
-    this.#setRow("decoder", "Decoder", join(stats?.decoder, ms(stats?.decodeMs)));
-    this.#setRow("dropped", "Dropped", count(stats?.framesDropped));
-    this.#setRow("freezes", "Freezes", count(stats?.freezes));
-    this.#setRow("keyframes", "Key frames", count(stats?.keyFrames));
-    this.#setRow("path", "Path", join(stats?.path, stats?.relayed ? `TURN ${stats.protocol ?? ""}` : stats?.protocol));
-    this.#setRow("rtt", "RTT · buffer", join(ms(stats?.rttMs), ms(stats?.jitterBufferMs)));
-    this.#setRow("lost", "Lost · resent", join(count(stats?.lost), count(stats?.retransmitted)));
-    this.#setRow("nack", "NACK · PLI", join(count(stats?.nacks), count(stats?.plis)));
-    this.#setRow("encoder", "Encoder", join(host?.encoder, host?.fps ? `${host.fps.toFixed(0)} fps` : null));
-    this.#setRow("viewers", "Viewers", count(host?.viewers));
-    this.#setRow("skipped", "Skipped · late", join(count(host?.skipped), count(host?.late)));
+    const protocol = stats?.relayed ? `TURN over ${stats.protocol ?? "?"}` : stats?.protocol;
+    const people = host?.viewers ? `${count(host.viewers)} watching` : null;
+    this.#setCells({
+      picture: join(size, stats?.codec, stats?.decoder),
+      path: join(stats?.path, protocol),
+      host: join(host?.encoder, host?.fps ? `${host.fps.toFixed(0)} fps` : null, people),
+      rtt: brief(stats?.rttMs),
+      buffer: brief(stats?.jitterBufferMs),
+      decode: brief(stats?.decodeMs),
+      lost: count(stats?.lost),
+      resent: count(stats?.retransmitted),
+      nack: count(stats?.nacks),
+      pli: count(stats?.plis),
+      dropped: count(stats?.framesDropped),
+      freezes: count(stats?.freezes),
+      keys: count(stats?.keyFrames),
+      skipped: count(host?.skipped),
+      late: count(host?.late),
+    });
     this.root.classList.toggle("without-host", host === null);
   }
 
@@ -81,32 +106,30 @@ export class Overlay {
     sync(this.bar, parts, () => make("span"), (node, part) => {
       node.className = `part ${part.side} ${part.name}`;
       node.style.flexGrow = sum > 0 ? String(part.ms / sum) : "0";
-      node.title = `${part.name} ${ms(part.ms)}`;
+      node.title = `${part.name} ${brief(part.ms)} ms`;
     });
     sync(this.legend, parts, () => make("li", "", {}, [make("i"), make("span"), make("b")]), (node, part) => {
       const [dot, name, value] = node.children;
       dot.className = `part ${part.side} ${part.name}`;
       name.textContent = part.name;
-      value.textContent = part.ms.toFixed(1);
+      value.textContent = brief(part.ms);
     });
-    const spoken = parts.map((part) => `${part.name} ${ms(part.ms)}`).join(", ");
-    this.bar.setAttribute("aria-label", `${totalMs === null ? "" : `About ${ms(totalMs)} in all: `}${spoken}`);
+    const spoken = parts.map((part) => `${part.name} ${brief(part.ms)} ms`).join(", ");
+    this.bar.setAttribute("aria-label", `${totalMs === null ? "" : `About ${brief(totalMs)} ms in all: `}${spoken}`);
   }
 
   #drawStages(host) {
     const stages = Object.entries(host?.stages ?? {});
     const longest = Math.max(...stages.map(([, stage]) => stage.p99 ?? stage.p50), 0.001);
     const row = () => make("tr", "", {}, [make("th", "", { scope: "row" }), cell(make("span", "p99"), make("span", "p50")), make("td"), make("td")]);
-    sync(this.stages, stages, row, (node, [name, stage]) => {
+    sync(this.stageRows, stages, row, (node, [name, stage]) => {
       const [title, range, p50, p99] = node.children;
       title.textContent = STAGE_NAMES[name];
       const [tail, body] = range.firstChild.children;
       tail.style.width = `${(100 * (stage.p99 ?? stage.p50)) / longest}%`;
       body.style.width = `${(100 * stage.p50) / longest}%`;
-      p50.textContent = stage.p50.toFixed(1);
-      p99.textContent = stage.p99 === null ? NONE : stage.p99.toFixed(1);
-      p50.title = "p50, ms";
-      p99.title = "p99, ms";
+      p50.textContent = brief(stage.p50);
+      p99.textContent = brief(stage.p99) ?? NONE;
     });
   }
 
@@ -129,17 +152,16 @@ export class Overlay {
     line.setAttribute("points", history.map((sample, i) => `${start + i},${(19 - (18 * sample) / top).toFixed(2)}`).join(" "));
   }
 
-  #list(...keys) {
-    return make("dl", "", {}, keys.map((key) => {
-      const [name, value] = [make("dt"), make("dd")];
-      this.#rows[key] = { name, value };
-      return make("div", "", {}, [name, value]);
+  #list(className, names) {
+    return make("dl", className, {}, Object.entries(names).map(([key, [name, hint]]) => {
+      const value = make("dd");
+      this.#cells[key] = value;
+      return make("div", "", { title: hint }, [make("dt", "", {}, [name]), value]);
     }));
   }
 
-  #setRow(key, name, value) {
-    this.#rows[key].name.textContent = name;
-    this.#rows[key].value.textContent = value ?? NONE;
+  #setCells(values) {
+    for (const [key, value] of Object.entries(values)) this.#cells[key].textContent = value ?? NONE;
   }
 }
 
@@ -173,8 +195,8 @@ function sync(parent, items, create, draw) {
   items.forEach((item, i) => draw(parent.children[i], item));
 }
 
-function ms(value) {
-  return Number.isFinite(value) ? `${value.toFixed(value < 100 ? 1 : 0)} ms` : null;
+function brief(value) {
+  return Number.isFinite(value) ? value.toFixed(value < 100 ? 1 : 0) : null;
 }
 
 function count(value) {

@@ -8,12 +8,14 @@ import { candidateLine, sameTransport, videoRejected } from "./sdp.js";
 
 const CONNECT_MS = 20000; // from the first answer to a connection
 const DISCONNECTED_MS = 8000; // how long a path may be silent before it counts as failed
+const HANG_UP_MS = 300; // lets the server tell first why the host went
 
 export class Session extends EventTarget {
   #connection;
   #send;
   #work = Promise.resolve();
   #held = []; // local candidates that must not overtake the answer
+  #offered = ""; // the host's last offer, as it was sent
   #gathered = false;
   #timer = null;
   #closed = false;
@@ -35,8 +37,7 @@ export class Session extends EventTarget {
 
   /** Is this offer a renegotiation of this session? */
   continues(sdp) {
-    const current = this.#connection.remoteDescription?.sdp;
-    return !this.#closed && current !== undefined && sameTransport(current, sdp);
+    return !this.#closed && sameTransport(this.#offered, sdp);
   }
 
   get connected() {
@@ -45,22 +46,23 @@ export class Session extends EventTarget {
 
   /** Take an offer and answer it. Offers and candidates are handled in the order of the calls. */
   offer(sdp) {
+    this.#offered = sdp;
     this.#enqueue(async () => {
       const connection = this.#connection;
       try {
         await connection.setRemoteDescription({ type: "offer", sdp });
-        await connection.setLocalDescription();
+        const answer = await connection.createAnswer();
+        if (videoRejected(answer.sdp)) {
+          this.#fail("codec", "The offer has no video codec that this browser knows.");
+          return;
+        }
+        await connection.setLocalDescription(answer);
       } catch (error) {
         this.#fail("offer", error.message);
         return;
       }
       if (this.#closed) return;
-      const answer = connection.localDescription.sdp;
-      if (videoRejected(answer)) {
-        this.#fail("codec", "The answer has no video codec in common with the offer.");
-        return;
-      }
-      this.#send({ type: "answer", peer: this.peer, sdp: answer });
+      this.#send({ type: "answer", peer: this.peer, sdp: connection.localDescription.sdp });
       const held = this.#held;
       this.#held = null;
       for (const message of held ?? []) this.#send(message);
@@ -122,6 +124,23 @@ export class Session extends EventTarget {
     channel.onmessage = ({ data }) => {
       if (typeof data === "string") this.#emit("host-stats", data);
     };
+    channel.onclose = () => void this.#hungUp();
+  }
+
+  /** The channel closes at once when the host hangs up; ICE takes seconds to miss it. */
+  async #hungUp() {
+    await pause(HANG_UP_MS);
+    const before = await this.#packets();
+    await pause(HANG_UP_MS);
+    if ((await this.#packets()) === before) this.#fail("ice", "The host has hung up.");
+  }
+
+  async #packets() {
+    let packets = 0;
+    for (const entry of (await this.report())?.values() ?? []) {
+      if (entry.type === "inbound-rtp") packets += entry.packetsReceived ?? 0;
+    }
+    return packets;
   }
 
   #connectionChanged() {
@@ -146,6 +165,10 @@ export class Session extends EventTarget {
   #emit(type, detail) {
     if (!this.#closed) this.dispatchEvent(new CustomEvent(type, { detail }));
   }
+}
+
+function pause(ms) {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 /** Why this browser cannot play at all: "unsupported", "no-codec", or null when it can. */

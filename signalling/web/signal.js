@@ -19,18 +19,19 @@ const SILENCE_MS = 20000; // and the link counts as dead after this much
 const STABLE_MS = 10000; // a link that held this long starts the backoff afresh
 const OPEN_MS = 10000; // from opening the socket to the welcome
 
-/** WebSocket close codes for errors whose message did not get through. */
-const CODE_OF_CLOSE = {
-  4400: "bad-message",
-  4401: "bad-token",
-  4403: "forbidden",
-  4404: "unknown-peer",
-  4408: "timeout",
-  4409: "room-taken",
-  4413: "too-large",
-  4426: "version",
-  1011: "internal",
-  1012: "shutting-down",
+/** The errors that go with a WebSocket close code; the first is taken if the error's own message did
+ * not get through. */
+const CAUSES = {
+  4400: ["bad-message"],
+  4401: ["bad-token", "token-expired"],
+  4403: ["forbidden"],
+  4404: ["unknown-peer"],
+  4408: ["timeout"],
+  4409: ["room-taken"],
+  4413: ["too-large"],
+  4426: ["version"],
+  1011: ["internal"],
+  1012: ["shutting-down"],
 };
 
 /** Errors after which the same hello would only be refused again. */
@@ -143,9 +144,11 @@ export class Signal extends EventTarget {
   }
 
   #closed(closeCode, reason) {
-    const error = this.#error;
+    // An error may also be a mere answer to one message; it is the cause only if the code fits.
+    const cause = CAUSES[closeCode] ?? [];
+    const error = cause.includes(this.#error?.code) ? this.#error : null;
     this.#drop();
-    const code = error?.code ?? CODE_OF_CLOSE[closeCode] ?? null;
+    const code = error?.code ?? cause[0] ?? null;
     const final = FINAL.has(code) && !error?.retry;
     const delayMs = final ? null : this.#backoff.next();
     if (delayMs !== null) this.#openAfter(delayMs);

@@ -402,7 +402,7 @@ class Page:
         reply = await self.command("Page.captureScreenshot", format="png")
         png = base64.b64decode(reply["data"])
         if path is not None:
-            Path(path).write_bytes(png)
+            await asyncio.to_thread(Path(path).write_bytes, png)
         return png
 
     async def close(self) -> None:
