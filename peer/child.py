@@ -95,12 +95,16 @@ class Child:
         """Wait until it has ended."""
         await self._process.wait()
 
-    def obituary(self) -> str:
-        """What became of the process, with the last thing it said."""
+    def last_words(self) -> str:
+        """The last line that the process wrote; empty when it wrote nothing."""
         self._output.seek(0)
         said = self._output.read().decode("utf-8", "replace").strip().splitlines()
-        last = f": {said[-1].strip()}" if said else ""
-        return f"{self.name} ended (status {self.returncode}){last}"
+        return said[-1].strip() if said else ""
+
+    def obituary(self) -> str:
+        """What became of the process, with the last thing it said."""
+        said = self.last_words()
+        return f"{self.name} ended (status {self.returncode})" + (f": {said}" if said else "")
 
     async def stop(self) -> None:
         """End it: SIGTERM, then SIGKILL. Returns when it is gone. May be called again."""

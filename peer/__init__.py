@@ -1,0 +1,84 @@
+"""Playcast's library: stream a display, a game or a test picture to many browsers.
+
+::
+
+    async with SignallingClient(SignallingClientSettings(url=url, token=token, room="den")) as room:
+        hub = MediaHub(HubSettings(bind=("0.0.0.0",), port=40000))
+        async with Host(ScreenTrack(display=":0"), hub, room) as host:
+            await host.run()
+        await hub.close()
+
+An aiortc application takes just the track: ``add_track(pc, ScreenTrack(display=":0"))``.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from peer.connection import Connection, ConnectionEvents, ConnectionSettings, ConnectionState
+    from peer.display import DisplayError, Program, VirtualDisplay, freedoom
+    from peer.gathering import IceServer
+    from peer.host import Host, HostSettings, SourceGone
+    from peer.hub import HubSettings, MediaHub
+    from peer.ice import IceSettings
+    from peer.report import HostReport, ViewerReport
+    from peer.sdp import SdpError, VideoOffer
+    from peer.signalling_client import (
+        SignallingClient,
+        SignallingClientSettings,
+        SignallingRefused,
+    )
+    from peer.tracks import NativeTrack, PatternTrack, ScreenTrack, add_track
+
+_MODULES = {
+    "connection": ("Connection", "ConnectionEvents", "ConnectionSettings", "ConnectionState"),
+    "display": ("DisplayError", "Program", "VirtualDisplay", "freedoom"),
+    "gathering": ("IceServer",),
+    "host": ("Host", "HostSettings", "SourceGone"),
+    "hub": ("HubSettings", "MediaHub"),
+    "ice": ("IceSettings",),
+    "report": ("HostReport", "ViewerReport"),
+    "sdp": ("SdpError", "VideoOffer"),
+    "signalling_client": ("SignallingClient", "SignallingClientSettings", "SignallingRefused"),
+    "tracks": ("NativeTrack", "PatternTrack", "ScreenTrack", "add_track"),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = [
+    "Connection",
+    "ConnectionEvents",
+    "ConnectionSettings",
+    "ConnectionState",
+    "DisplayError",
+    "Host",
+    "HostReport",
+    "HostSettings",
+    "HubSettings",
+    "IceServer",
+    "IceSettings",
+    "MediaHub",
+    "NativeTrack",
+    "PatternTrack",
+    "Program",
+    "ScreenTrack",
+    "SdpError",
+    "SignallingClient",
+    "SignallingClientSettings",
+    "SignallingRefused",
+    "SourceGone",
+    "VideoOffer",
+    "ViewerReport",
+    "VirtualDisplay",
+    "add_track",
+    "freedoom",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for, and no more: the command's help needs no aiortc."""
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"peer.{module}"), name)

@@ -1,0 +1,297 @@
+"""The ``playcast`` command: its options, and which module does what they ask for.
+
+``serve`` and ``token`` are the signalling server's own commands and are handed to it whole.
+Nothing heavy is imported before it is known to be needed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+from signalling.messages import IceServer
+
+EXAMPLES = """\
+examples:
+  playcast host                       stream this machine's display, or a game of its own
+  playcast host --source pattern      stream a test picture
+  playcast doctor                     find out what is missing on this machine
+  playcast serve --dev                signalling and the web viewer alone
+  playcast token --role host          a token for that server
+
+"playcast COMMAND --help" tells more about each, with examples.
+"""
+
+HOST_EXAMPLES = """\
+examples:
+  playcast host
+      stream $DISPLAY; without one, a game on a virtual display
+  playcast host --source game --size 1920x1080 --bitrate 12M
+      the game, larger
+  playcast host --display :0 --region 1280x720+100+50
+      a part of a display; --monitor HDMI-1 and --window 0x1c00007 are other parts
+  playcast host --source pattern --fps 30 --json
+      a test picture, with one JSON object a second on standard output
+  playcast host --signalling wss://play.example/ws --room arena --token "$TOKEN" \\
+                --bind 0.0.0.0 --udp-port 40000 --announce 203.0.113.5
+      through a server that others reach too, with one UDP port to forward
+
+Without --signalling, host starts a server of its own in dev mode. That serves this machine alone,
+and so does the media, unless --bind says otherwise. To share with others, on a LAN as on the
+Internet, run "playcast serve" with an issuer of tokens, and host with --signalling.
+"""
+
+DOCTOR_EXAMPLES = """\
+examples:
+  playcast doctor
+  playcast doctor --bind 0.0.0.0 --udp-port 40000
+      can media be received there?
+  playcast doctor --json
+
+Exit status: 0 when this machine can host, 1 when a check failed.
+"""
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command. Returns the exit status: 0, 1 for a failure, 2 for wrong options."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] in (["serve"], ["token"]):
+        return _hand_over(words)
+    options = build_parser().parse_args(words)
+    logging.basicConfig(
+        level=options.log_level.upper(), format="%(levelname)s %(name)s: %(message)s"
+    )
+    if options.command == "doctor":
+        from peer.doctor_command import run_doctor
+
+        return run_doctor(options)
+    from peer.host_command import run_host
+
+    return run_host(options)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of every command."""
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="playcast",
+        description="Stream a game from this machine into people's browsers.",
+        epilog=EXAMPLES,
+        formatter_class=formatter,
+    )
+    parser.add_argument("--version", action="version", version=f"playcast {_version()}")
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", title="commands"
+    )
+    _add_host(
+        commands.add_parser(
+            "host",
+            help="stream a display, a game or a test picture",
+            description="Stream a display, a game or a test picture to everyone who has the link.",
+            epilog=HOST_EXAMPLES,
+            formatter_class=formatter,
+        )
+    )
+    # Listed for the help; main() hands them over before they are parsed.
+    commands.add_parser("serve", help="serve the web viewer and signalling, without a host")
+    commands.add_parser("token", help="make a token for a dev server of yours")
+    doctor = commands.add_parser(
+        "doctor",
+        help="check what this machine needs to host",
+        description="Check what this machine needs to host, and say how to fix what is missing.",
+        epilog=DOCTOR_EXAMPLES,
+        formatter_class=formatter,
+    )
+    doctor.add_argument("--display", metavar="NAME", help="the X display to check ($DISPLAY)")
+    _add_socket_options(doctor)
+    doctor.add_argument("--json", action="store_true", help="print one JSON object")
+    _add_log_level(doctor)
+    return parser
+
+
+def _add_host(host: argparse.ArgumentParser) -> None:
+    source = host.add_argument_group("what to stream")
+    source.add_argument(
+        "--source",
+        choices=("auto", "x11", "pattern", "game"),
+        default="auto",
+        help="a display, a test picture, or a game on a virtual display; auto is $DISPLAY when"
+        " there is one, else the game (%(default)s)",
+    )
+    source.add_argument("--display", metavar="NAME", help="the X display ($DISPLAY)")
+    part = source.add_mutually_exclusive_group()
+    part.add_argument("--monitor", metavar="NAME", help="one monitor of it, as xrandr names it")
+    part.add_argument("--window", type=_window, metavar="ID", help="one window, as xwininfo has it")
+    part.add_argument("--region", type=_region, metavar="WxH+X+Y", help="one part, in pixels")
+    source.add_argument("--no-cursor", action="store_true", help="leave the pointer out")
+    source.add_argument(
+        "--size", type=_size, metavar="WxH", help="of the game's display or the test picture"
+    )
+
+    video = host.add_argument_group("how to encode it")
+    video.add_argument("--fps", type=_whole(1, 240), default=60, help="at most (%(default)s)")
+    video.add_argument(
+        "--bitrate", type=_bitrate, default=8_000_000, metavar="BITS", help="a second, as 8M (8M)"
+    )
+    video.add_argument(
+        "--preset",
+        choices=("ultrafast", "superfast", "veryfast"),
+        default="ultrafast",
+        help="of x264: slower is finer (%(default)s)",
+    )
+    video.add_argument(
+        "--rate-control",
+        choices=("frame", "vbv"),
+        default="frame",
+        help="one decision a frame, or x264's by rows: slower, never over (%(default)s)",
+    )
+
+    reach = host.add_argument_group("how to be reached")
+    reach.add_argument(
+        "--port", type=_whole(0, 65535), help="TCP port of the web viewer; 0 is any (8080)"
+    )
+    _add_socket_options(reach)
+    reach.add_argument(
+        "--announce",
+        action="append",
+        default=[],
+        metavar="ADDRESS[:PORT]",
+        help="an address that viewers see instead (NAT, container); repeatable",
+    )
+    for name, example in (("stun", "stun:HOST:PORT"), ("turn", "turn:USER:PASSWORD@HOST:PORT")):
+        reach.add_argument(
+            f"--{name}",
+            action="append",
+            default=[],
+            type=_ice_server,
+            metavar=example,
+            help=f"a {name.upper()} server for host and viewers; repeatable",
+        )
+    reach.add_argument("--signalling", metavar="URL", help="join this server (ws://, wss://)")
+    reach.add_argument("--token", help="what that server asks for")
+    reach.add_argument("--room", type=_room, default="play", help="(%(default)s)")
+    reach.add_argument(
+        "--max-viewers", type=_whole(1, 10_000), default=32, help="at a time (%(default)s)"
+    )
+    reach.add_argument(
+        "--srtp-cm80",
+        action="store_true",
+        help="offer SRTP_AES128_CM_SHA1_80 too, for viewers without AES-GCM (costs CPU)",
+    )
+
+    host.add_argument("--json", action="store_true", help="print one JSON object a second")
+    _add_log_level(host)
+
+
+def _add_socket_options(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
+        "--bind",
+        action="append",
+        type=_address,
+        metavar="ADDRESS",
+        help="send and receive media here; repeatable; 0.0.0.0 is every address"
+        " (127.0.0.1; with --signalling every address)",
+    )
+    group.add_argument(
+        "--udp-port", type=_whole(0, 65535), default=0, help="for all media; 0 is any (%(default)s)"
+    )
+
+
+def _add_log_level(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--log-level", choices=LOG_LEVELS, default="warning", help="(%(default)s)")
+
+
+def _hand_over(words: list[str]) -> int:
+    """Become the signalling server's command."""
+    from peer.server_child import COMMAND, environment
+
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execve(COMMAND[0], [*COMMAND, *words], environment())
+
+
+def _version() -> str:
+    try:
+        return version("playcast")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+# Values -----------------------------------------------------------------------------------------
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdecimal() and least <= int(text[:12]) <= most):
+            raise argparse.ArgumentTypeError(f"takes {least}..{most}, not {text!r}")
+        return int(text)
+
+    return parse
+
+
+def _bitrate(text: str) -> int:
+    found = re.fullmatch(r"(\d{1,10}(?:\.\d{1,6})?)([kKM]?)", text)
+    bits = float(found[1]) * {"": 1, "k": 1e3, "K": 1e3, "M": 1e6}[found[2]] if found else 0
+    if not 100_000 <= bits <= 500_000_000:
+        raise argparse.ArgumentTypeError(f"takes 100k to 500M bits a second, not {text!r}")
+    return round(bits)
+
+
+def _size(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    width, height = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not (320 <= width <= 7680 and 180 <= height <= 4320) or width % 2 or height % 2:
+        raise argparse.ArgumentTypeError(
+            f"takes WIDTHxHEIGHT, even, from 320x180 to 7680x4320, not {text!r}"
+        )
+    return width, height
+
+
+def _region(text: str) -> tuple[int, int, int, int]:
+    found = re.fullmatch(r"(\d{1,5})x(\d{1,5})\+(\d{1,5})\+(\d{1,5})", text)
+    if found is None or not int(found[1]) or not int(found[2]):
+        raise argparse.ArgumentTypeError(f"takes WIDTHxHEIGHT+X+Y in pixels, not {text!r}")
+    return int(found[3]), int(found[4]), int(found[1]), int(found[2])
+
+
+def _window(text: str) -> int:
+    try:
+        number = int(text, 0)
+    except ValueError:
+        number = 0
+    if not 0 < number < 1 << 32:
+        raise argparse.ArgumentTypeError(f"takes a window's id, as 0x1c00007, not {text!r}")
+    return number
+
+
+def _address(text: str) -> str:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"takes an IP address, not {text!r}") from None
+    return text
+
+
+def _room(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text):
+        raise argparse.ArgumentTypeError("takes 1 to 64 letters, digits, - and _")
+    return text
+
+
+def _ice_server(text: str) -> tuple[str, IceServer]:
+    try:
+        return text, IceServer.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

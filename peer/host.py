@@ -1,0 +1,509 @@
+"""A host: many viewers on one encode.
+
+::
+
+    track = ScreenTrack(display=":0")
+    async with Host(track, hub, signalling) as host:
+        await host.run()        # until the source is gone, or signalling refuses us for good
+
+What the signalling client says, in order, drives everything: who joins gets a connection and an
+offer, who answers gets the stream. One task reads those messages, one sends ours, one reports once
+a second; connections call back on the same loop, so nothing here needs a lock.
+
+A viewer and its link to signalling are two things. Media goes on when signalling is lost, on
+either side::
+
+    in the room     connection            then
+    yes             on the way            offered; given up after ``answer_timeout_s``
+    yes             connected             plays
+    no (lost)       connected             plays on; makes room for others when places are short
+    no (lost)       on the way            closed
+    no (bye)        any                   closed
+    any             failed, closed        forgotten
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from aiortc import RTCDataChannel
+
+from native import Codec, SourceLost, SourceResized, SrtpProfile, Stream, StreamFailed, clock_ns
+from peer.connection import (
+    Connection,
+    ConnectionEvents,
+    ConnectionSettings,
+    ConnectionState,
+    InvalidState,
+)
+from peer.dtls import GCM_PROFILES, Certificate
+from peer.gathering import IceServer
+from peer.hub import MediaHub, StreamEvent
+from peer.ice import IceSettings
+from peer.report import HostReport, Meter, ViewerReport
+from peer.sdp import SdpError, VideoOffer
+from peer.signalling_client import ClientState, SignallingClient
+from peer.tracks import NativeTrack
+from signalling import messages
+
+log = logging.getLogger(__name__)
+
+STATS_LABEL = "stats"
+MAX_STATS_BACKLOG = 64 * 1024
+"""Bytes that may wait in a viewer's stats channel before it misses a message."""
+MAX_ICE_SERVERS = 8
+MAX_WAITING = 1024
+"""Viewers that are remembered while there is no place for them."""
+
+
+class SourceGone(Exception):
+    """There is nothing to stream any more. Says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostSettings:
+    """How viewers are taken in. Raises :class:`ValueError` naming the field that makes no sense."""
+
+    max_viewers: int = 32
+    """Connections at a time; who comes later waits until there is a place."""
+
+    ice_servers: tuple[messages.IceServer, ...] = ()
+    """STUN and TURN servers, besides those that signalling names."""
+
+    cm80: bool = False
+    """Offer SRTP_AES128_CM_SHA1_80 too. Chrome then prefers it, at a higher cost."""
+
+    answer_timeout_s: float = 20.0
+    """How long a viewer may take to answer an offer."""
+
+    report_interval_s: float = 1.0
+
+    connection: ConnectionSettings = field(default_factory=ConnectionSettings)
+    """The rest of what a connection takes; its video, servers and profiles come from above."""
+
+    def __post_init__(self) -> None:
+        if self.max_viewers < 1:
+            raise ValueError(f"max_viewers: takes 1 or more, not {self.max_viewers}")
+        for name in ("answer_timeout_s", "report_interval_s"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}: must be greater than 0")
+
+
+class MakeConnection(Protocol):
+    """Makes a viewer's connection; see :class:`.Connection`."""
+
+    def __call__(
+        self,
+        hub: MediaHub,
+        events: ConnectionEvents,
+        settings: ConnectionSettings,
+        certificate: Certificate,
+    ) -> Connection: ...
+
+
+class Host:
+    """Streams one track to everyone in one room. Run it once.
+
+    The track, the hub and the signalling client stay the caller's. :meth:`close` stops the track
+    and leaves the room, though, so that viewers hear it first.
+    """
+
+    def __init__(
+        self,
+        track: NativeTrack,
+        hub: MediaHub,
+        signalling: SignallingClient,
+        settings: HostSettings | None = None,
+        *,
+        on_report: Callable[[HostReport], None] | None = None,
+        make_connection: MakeConnection = Connection,
+    ) -> None:
+        self.settings = settings or HostSettings()
+        self.bad_input = 0
+        """Answers and candidates that could not be used."""
+        self._track = track
+        self._hub = hub
+        self._signalling = signalling
+        self._on_report = on_report
+        self._make_connection = make_connection
+        self._certificate = Certificate()
+        self._viewers: dict[str, _Viewer] = {}
+        self._waiting: dict[str, None] = {}
+        self._ice_servers: tuple[IceServer, ...] = ()
+        self._outbox: asyncio.Queue[messages.ClientMessage] = asyncio.Queue()
+        self._stream: Stream | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._gone: asyncio.Future[None] | None = None
+        self._background: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    @property
+    def viewers(self) -> tuple[str, ...]:
+        """The peers that have a connection, or are getting one."""
+        return tuple(self._viewers)
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """The peers for whom there is no place, who came first first."""
+        return tuple(self._waiting)
+
+    async def run(self) -> None:
+        """Stream until :meth:`close`.
+
+        Raises :class:`SourceGone` when the source is lost or the encoder fails, and
+        :class:`.SignallingRefused` when the server will not have us.
+        """
+        self._stream = stream = self._track.open(self._hub.native)
+        self._gone = asyncio.get_running_loop().create_future()
+        stream_id = stream.id  # the stream may be closed at the end
+        self._hub.watch_stream(stream_id, self._stream_event)
+        self._tasks = tasks = [
+            asyncio.create_task(work, name=f"host-{name}")
+            for name, work in (
+                ("messages", self._read_messages()),
+                ("outbox", self._send_messages()),
+                ("reports", self._report(stream)),
+            )
+        ]
+        try:
+            await asyncio.wait([*tasks, self._gone], return_when=asyncio.FIRST_COMPLETED)
+            for task in (self._gone, *tasks):
+                if task.done():
+                    task.result()
+        finally:
+            await self._end_tasks()
+            self._hub.unwatch_stream(stream_id)
+
+    async def disconnect(self, peer: str) -> None:
+        """End a viewer's connection. It may join again. Raises :class:`KeyError` for a stranger."""
+        await self._viewers[peer].connection.close()
+
+    async def close(self) -> None:
+        """Tell everyone, close every connection, stop the track. May be called again."""
+        self._closed = True
+        if self._gone is not None and not self._gone.done():
+            self._gone.set_result(None)
+        await self._signalling.close()
+        await self._end_tasks()
+        for viewer in tuple(self._viewers.values()):
+            self._drop(viewer, "the host ends the stream")
+        await asyncio.gather(*self._background)
+        self._track.stop()
+
+    async def _end_tasks(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # Signalling ----------------------------------------------------------------------------------
+
+    async def _read_messages(self) -> None:
+        async for message in self._signalling:
+            match message:
+                case messages.Welcome():
+                    await self._welcomed(message)
+                case messages.PeerJoined(peer=peer, role="viewer"):
+                    await self._admit(peer)
+                case messages.PeerLeft(peer=peer, role="viewer", reason=reason):
+                    self._left(peer, reason)
+                case messages.Answer(peer=peer, sdp=sdp):
+                    await self._answered(peer, sdp)
+                case messages.Candidate(peer=peer, candidate=candidate):
+                    await self._trickled(peer, candidate)
+                case messages.Error(code="unknown-peer"):
+                    log.debug("signalling: %s", message.message)
+                case messages.Error():
+                    log.warning("signalling: %s", message.message)
+
+    async def _send_messages(self) -> None:
+        while True:
+            message = await self._outbox.get()
+            if not await self._signalling.send(message):
+                # The viewer is offered anew when we are back: see _welcomed().
+                log.debug("not sent, signalling is down: %s", type(message).__name__)
+
+    async def _welcomed(self, welcome: messages.Welcome) -> None:
+        """We are in the room, for the first time or again; viewers know us by a new name."""
+        self._ice_servers = _ice_servers([*self.settings.ice_servers, *welcome.ice_servers])
+        here = set(welcome.peers)
+        for peer in self._waiting.keys() - here:
+            del self._waiting[peer]
+        for peer, viewer in tuple(self._viewers.items()):
+            if peer not in here:
+                self._left(peer, "lost")
+            elif not viewer.connected:
+                self._drop(viewer, "its offer may be lost")
+        for peer in welcome.peers:
+            await self._admit(peer)
+
+    async def _admit(self, peer: str) -> None:
+        """Offer the stream to a viewer, or let it wait for a place."""
+        if self._closed or peer in self._viewers:
+            return
+        if len(self._viewers) >= self.settings.max_viewers and not self._make_room():
+            if len(self._waiting) < MAX_WAITING:
+                self._waiting[peer] = None
+            log.warning("no place for viewer %s: --max-viewers is %d", peer, len(self._viewers))
+            return
+        self._waiting.pop(peer, None)
+        viewer = _Viewer(self, peer)
+        self._viewers[peer] = viewer
+        viewer.connection = connection = self._make_connection(
+            self._hub, viewer, self._connection_settings(), self._certificate
+        )
+        viewer.stats_channel = connection.create_data_channel(
+            STATS_LABEL, ordered=False, max_retransmits=0
+        )
+        assert self._stream is not None
+        try:
+            sdp = await connection.create_offer()
+            connection.send_stream(self._stream)
+        except InvalidState:
+            return  # closed meanwhile
+        self._outbox.put_nowait(messages.Offer(peer, sdp))
+        viewer.give_up_after(self.settings.answer_timeout_s)
+        log.info("offered to viewer %s", peer)
+
+    def _make_room(self) -> bool:
+        """Close the connection of a viewer that has left the room, if there is one."""
+        absent = [viewer for viewer in self._viewers.values() if not viewer.present]
+        if not absent:
+            return False
+        # One whose path is silent first; then who has been here longest.
+        absent.sort(key=lambda viewer: viewer.state is ConnectionState.CONNECTED)
+        self._drop(absent[0], "its place is needed")
+        return True
+
+    def _connection_settings(self) -> ConnectionSettings:
+        base, stream = self.settings.connection, self._stream
+        assert stream is not None
+        stats = stream.stats()
+        profiles: tuple[SrtpProfile, ...] = GCM_PROFILES
+        if self.settings.cm80:
+            profiles = (*GCM_PROFILES, SrtpProfile.AES128_CM_SHA1_80)
+        return ConnectionSettings(
+            video=VideoOffer(
+                width=stats.width,
+                height=stats.height,
+                fps=self._track.settings.fps,
+                profiles=(self._track.settings.profile,),
+            ),
+            data_channel=True,
+            ice=IceSettings(
+                servers=self._ice_servers,
+                relay_only=base.ice.relay_only,
+                gather_timeout=base.ice.gather_timeout,
+                timing=base.ice.timing,
+            ),
+            srtp_profiles=profiles,
+            playout_delay_ms=base.playout_delay_ms,
+            pacing_factor=base.pacing_factor,
+            rtx_share=base.rtx_share,
+            gather_wait=base.gather_wait,
+            handshake_timeout=base.handshake_timeout,
+        )
+
+    def _left(self, peer: str, reason: str) -> None:
+        self._waiting.pop(peer, None)
+        viewer = self._viewers.get(peer)
+        if viewer is None:
+            return
+        viewer.present = False
+        if reason == "bye" or not viewer.connected:
+            self._drop(viewer, f"left ({reason})")
+
+    async def _answered(self, peer: str, sdp: str) -> None:
+        viewer = self._viewers.get(peer)
+        if viewer is None:
+            return
+        try:
+            await viewer.connection.accept_answer(sdp)
+        except (SdpError, InvalidState) as error:
+            self._bad_input(viewer, "answer", error)
+        else:
+            viewer.cancel_timer()
+
+    async def _trickled(self, peer: str, candidate: str) -> None:
+        viewer = self._viewers.get(peer)
+        if viewer is None:
+            return
+        try:
+            await viewer.connection.add_candidate(candidate)
+        except SdpError as error:
+            self._bad_input(viewer, "candidate", error)
+
+    def _bad_input(self, viewer: _Viewer, what: str, error: Exception) -> None:
+        self.bad_input += 1
+        level = logging.DEBUG if viewer.complained else logging.WARNING
+        viewer.complained = True
+        log.log(level, "viewer %s: dropped a bad %s: %s", viewer.peer, what, error)
+
+    # Connections ---------------------------------------------------------------------------------
+
+    def send_candidate(self, viewer: _Viewer, candidate: str) -> None:
+        """One of our candidates, for the viewer."""
+        if self._viewers.get(viewer.peer) is viewer:
+            self._outbox.put_nowait(messages.Candidate(viewer.peer, candidate))
+
+    def connection_changed(self, viewer: _Viewer, state: ConnectionState) -> None:
+        """A viewer's connection has a new state."""
+        if state is ConnectionState.CONNECTED:
+            log.info("viewer %s is connected", viewer.peer)
+        elif state is ConnectionState.FAILED:
+            self._drop(viewer, viewer.connection.failure)
+        elif state is ConnectionState.CLOSED:
+            self._forget(viewer)
+
+    def give_up(self, viewer: _Viewer) -> None:
+        """A viewer has not answered in time."""
+        self._drop(viewer, "did not answer the offer")
+
+    def _drop(self, viewer: _Viewer, why: str) -> None:
+        """Forget a viewer now, and close its connection in the background."""
+        if self._viewers.get(viewer.peer) is not viewer:
+            return
+        log.info("viewer %s is gone: %s", viewer.peer, why)
+        self._forget(viewer)
+        self._spawn(viewer.connection.close())
+
+    def _forget(self, viewer: _Viewer) -> None:
+        viewer.cancel_timer()
+        if self._viewers.get(viewer.peer) is not viewer:
+            return
+        del self._viewers[viewer.peer]
+        if self._waiting and not self._closed:
+            self._spawn(self._admit(next(iter(self._waiting))))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    # The stream ----------------------------------------------------------------------------------
+
+    def _stream_event(self, event: StreamEvent) -> None:
+        assert self._gone is not None
+        match event:
+            case SourceResized(width=width, height=height):
+                log.info("the picture is %d x %d now", width, height)
+                return
+            case SourceLost():
+                gone = SourceGone("what was streamed is gone: the display or window was closed")
+            case StreamFailed(reason=reason):
+                gone = SourceGone(f"the encoder failed: {reason}")
+        if not self._gone.done():
+            self._gone.set_exception(gone)
+
+    async def _report(self, stream: Stream) -> None:
+        meter = Meter(stream, clock_ns())
+        while True:
+            await asyncio.sleep(self.settings.report_interval_s)
+            report = meter.read(
+                clock_ns(),
+                viewers=tuple(viewer.report() for viewer in self._viewers.values()),
+                waiting=len(self._waiting),
+                signalling=self._signalling.state.value,
+                trouble=self._trouble(),
+            )
+            bodies = {codec: json.dumps(report.to_viewer(codec)) for codec in report.encodes}
+            for viewer in tuple(self._viewers.values()):
+                viewer.tell(bodies)
+            if self._on_report is not None:
+                self._on_report(report)
+
+    def _trouble(self) -> str:
+        if self._signalling.state is ClientState.JOINED:
+            return ""
+        return self._signalling.trouble or "joining the room"
+
+
+class _Viewer(ConnectionEvents):
+    """One viewer of a host, and its connection's events."""
+
+    connection: Connection
+    stats_channel: RTCDataChannel
+
+    def __init__(self, host: Host, peer: str) -> None:
+        self.peer = peer
+        self.present = True
+        """It is in the room."""
+        self.complained = False
+        self._host = host
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def state(self) -> ConnectionState:
+        return self.connection.state
+
+    @property
+    def connected(self) -> bool:
+        """Media flows, or did and may again."""
+        return self.state in (ConnectionState.CONNECTED, ConnectionState.DISCONNECTED)
+
+    def give_up_after(self, seconds: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._host.give_up, self)
+
+    def cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def tell(self, bodies: dict[Codec, str]) -> None:
+        """Send the report of this viewer's encode, unless its channel is stuck."""
+        answer, channel = self.connection.answer, self.stats_channel
+        if answer is None or answer.video is None or channel.readyState != "open":
+            return
+        if channel.bufferedAmount <= MAX_STATS_BACKLOG:
+            channel.send(bodies[answer.video.codec])
+
+    def report(self) -> ViewerReport:
+        stats, answer = self.connection.stats(), self.connection.answer
+        media = stats.media
+        words = {ConnectionState.CONNECTED: "connected", ConnectionState.DISCONNECTED: "silent"}
+        return ViewerReport(
+            peer=self.peer,
+            state=words.get(stats.state, "connecting"),
+            codec=answer.video.codec.name if answer and answer.video else "",
+            rtt_ms=media.rtt_ms if media else None,
+            loss=media.loss if media else 0.0,
+            sent_bytes=media.bytes if media else 0,
+            resent_packets=media.rtx_packets if media else 0,
+            frames_dropped=media.frames_dropped if media else 0,
+        )
+
+    # ConnectionEvents ----------------------------------------------------------------------------
+
+    def state_changed(self, connection: Connection, state: ConnectionState) -> None:
+        self._host.connection_changed(self, state)
+
+    def candidate(self, connection: Connection, candidate: str) -> None:
+        self._host.send_candidate(self, candidate)
+
+
+def _ice_servers(given: Sequence[messages.IceServer]) -> tuple[IceServer, ...]:
+    """As connections take them, without doubles and without what makes no sense."""
+    found: dict[IceServer, None] = {}
+    for server in given:
+        for url in server.urls:
+            try:
+                found[IceServer(url, server.username, server.credential)] = None
+            except ValueError as error:
+                log.warning("an ICE server was left out: %s", error)
+    return tuple(found)[:MAX_ICE_SERVERS]
