@@ -25,7 +25,7 @@ from aioice.ice import (
     StunProtocol,
     candidate_pair_priority,
 )
-from aiortc import RTCCertificate, RTCIceTransport
+from aiortc import RTCCertificate, RTCIceTransport, RTCRtpSender
 from aiortc.rtcdtlstransport import (
     RTCDtlsParameters,
     RTCDtlsTransport,
@@ -478,18 +478,20 @@ class DtlsSession(RTCDtlsTransport):
         self,
         agent: IceAgent,
         certificate: RTCCertificate,
-        profiles: Sequence[SRTPProtectionProfile],
         on_keys: Callable[[SRTPProtectionProfile, bytes, bytes], None],
     ) -> None:
         super().__init__(cast(RTCIceTransport, _AgentLink(agent)), [certificate])
-        self._srtp_profiles = list(profiles)
         self._on_keys = on_keys
         self.failure = ""
         """Why the handshake failed, in words."""
 
-    def set_server(self, server: bool) -> None:
-        """Be the DTLS server or client. Unset, aiortc decides by the ICE role."""
+    def configure(self, server: bool, profiles: Sequence[SRTPProtectionProfile]) -> None:
+        """Be the DTLS server or client, with these SRTP profiles in order of preference.
+
+        Left alone, aiortc decides by the ICE role, and takes every profile that libsrtp has.
+        """
         self._set_role("server" if server else "client")
+        self._srtp_profiles = list(profiles)
 
     async def start(self, remoteParameters: RTCDtlsParameters) -> None:  # noqa: N803
         """Shake hands. ConnectionError says in words why it failed."""
@@ -539,3 +541,21 @@ class DtlsSession(RTCDtlsTransport):
             # task with a traceback. RFC 9260 lets the association end.
             logger.warning("the viewer violates DTLS, SCTP or its data channels: %r", error)
             raise ConnectionError("protocol violation") from error
+
+
+# Plain aiortc -----------------------------------------------------------------------------------
+
+
+def on_keyframe_request(sender: RTCRtpSender, callback: Callable[[], None]) -> None:
+    """Call back when the remote asks a plain aiortc sender for a keyframe (PLI, FIR).
+
+    aiortc keeps the request for an encoder of its own; a track that hands over packets, encoded
+    elsewhere, never hears of it.
+    """
+    remember = sender._send_keyframe
+
+    def asked() -> None:
+        remember()
+        callback()
+
+    cast(Any, sender)._send_keyframe = asked
