@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from native.binding import check, ffi, lib
+
+if TYPE_CHECKING:  # numpy takes longer to import than the rest of this package
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class PatternCode:
 
 
 def _pointer(name: str, array: NDArray[np.uint8], inner: tuple[int, ...]) -> Any:
-    if array.dtype != np.uint8 or array.ndim != 1 + len(inner) or array.size == 0:
+    if array.dtype != "uint8" or array.ndim != 1 + len(inner) or array.size == 0:
         raise ValueError(f"{name} takes rows of uint8, not {array.dtype} of shape {array.shape}")
     if min(array.strides) <= 0 or array.strides[0] < array.shape[1] * array.strides[1]:
         raise ValueError(f"{name} takes rows in order that do not overlap")

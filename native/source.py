@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
-from typing import Any, ClassVar, NamedTuple, Self
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from native.binding import Handle, check, ffi, lib
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class Region(NamedTuple):
@@ -87,6 +88,8 @@ class Source(Handle):
 
     def snapshot(self) -> NDArray[np.uint8]:
         """Take one picture now: an array of height x width x 4 (blue, green, red, unused)."""
+        import numpy as np  # here, because it takes longer to import than the rest of the package
+
         width, height = ffi.new("int *"), ffi.new("int *")
         size = self.size
         while True:

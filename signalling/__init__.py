@@ -5,20 +5,44 @@ media never passes through it. :class:`SignallingServer` is the whole; the wire 
 :mod:`signalling.messages`, the rules of a room in :mod:`signalling.rooms`.
 """
 
-from .auth import (
-    Identity,
-    TokenError,
-    TokenExpired,
-    TokenVerifier,
-    Verifier,
-    VerifierSettings,
-)
-from .bus import Bus, BusUnavailable, MemoryBus
-from .dev import DevIssuer, DevModeError, default_key_path, require_loopback
-from .jwks import KeysUnavailable
-from .messages import IceServer
-from .server import AddressInUse, BindError, SignallingServer
-from .settings import SignallingSettings
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .auth import (
+        Identity,
+        TokenError,
+        TokenExpired,
+        TokenVerifier,
+        Verifier,
+        VerifierSettings,
+    )
+    from .bus import Bus, BusUnavailable, MemoryBus
+    from .dev import DevIssuer, DevModeError, default_key_path, require_loopback
+    from .jwks import KeysUnavailable
+    from .messages import IceServer
+    from .server import AddressInUse, BindError, SignallingServer
+    from .settings import SignallingSettings
+
+_MODULES = {
+    "auth": (
+        "Identity",
+        "TokenError",
+        "TokenExpired",
+        "TokenVerifier",
+        "Verifier",
+        "VerifierSettings",
+    ),
+    "bus": ("Bus", "BusUnavailable", "MemoryBus"),
+    "dev": ("DevIssuer", "DevModeError", "default_key_path", "require_loopback"),
+    "jwks": ("KeysUnavailable",),
+    "messages": ("IceServer",),
+    "server": ("AddressInUse", "BindError", "SignallingServer"),
+    "settings": ("SignallingSettings",),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "AddressInUse",
@@ -41,3 +65,11 @@ __all__ = [
     "default_key_path",
     "require_loopback",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for: a client wants the messages, and not the whole server."""
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{module}", __name__), name)
