@@ -77,6 +77,24 @@ static void finds_only_what_was_sent_of_a_unit(void)
     pc_au_pool_release(pool);
 }
 
+static void numbers_between_units_are_not_found(void)
+{
+    struct pc_au_pool *pool = pc_au_pool_create(2);
+    struct pc_access_unit *first = make_unit(pool, 2), *second = make_unit(pool, 2);
+    uint32_t payload = 0;
+    pc_history_init(&history);
+    add_all(first, 10, 0);
+    add_all(second, 14, 0);
+    CHECK(pc_history_find(&history, 11, &payload) == first);
+    CHECK(pc_history_find(&history, 12, &payload) == NULL);
+    CHECK(pc_history_find(&history, 13, &payload) == NULL);
+    CHECK(pc_history_find(&history, 14, &payload) == second);
+    pc_history_clear(&history);
+    pc_au_unref(first);
+    pc_au_unref(second);
+    pc_au_pool_release(pool);
+}
+
 static void holds_one_reference_a_unit(void)
 {
     struct pc_au_pool *pool = pc_au_pool_create(2);
@@ -170,6 +188,7 @@ int main(void)
 {
     RUN(finds_every_packet_and_no_other);
     RUN(finds_only_what_was_sent_of_a_unit);
+    RUN(numbers_between_units_are_not_found);
     RUN(holds_one_reference_a_unit);
     RUN(lets_go_of_the_oldest_when_full);
     RUN(lets_go_of_what_is_too_old);
