@@ -13,10 +13,10 @@
 typedef void (*pc_unit_fn)(void *context, const uint8_t *data, size_t size, bool last);
 
 struct pc_encoder_settings {
-    int width, height; /* pixels; odd sizes are cropped in the bitstream */
+    int width, height; /* pixels; H.264 codes the next even size, as it crops in chroma samples */
     int fps;           /* frames per second that the budget is computed for */
     int bitrate;       /* bits per second */
-    int threads;       /* 0 = one per core, at most 4 */
+    int threads;       /* 0 = one per core, at most 4, for H.264; 1 for VP8 */
     int slices;        /* per frame, H.264; 0 = chosen from the frame budget, 1..16 */
     enum pc_profile profile;
     enum pc_preset preset;
@@ -40,7 +40,8 @@ struct pc_encoder_ops {
     const char *name;
 
     /* Encode one picture, blocking until its last unit was emitted. `changed` lists the areas that
-     * differ from the previous picture (NULL: unknown), for skipping. `request_idr` makes this
+     * differ from the picture of the previous call (NULL: unknown), for skipping: whoever leaves a
+     * picture out joins its areas to the next one's. `request_idr` makes this
      * frame an IDR. 0, or -EIO when the library failed (the caller reopens the encoder). */
     int (*encode)(struct pc_encoder *encoder, const struct pc_picture *picture,
                   const struct pc_rect *changed, int changed_count, bool request_idr,
