@@ -66,9 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[:1] in (["serve"], ["token"]):
         return _hand_over(words)
     options = build_parser().parse_args(words)
-    logging.basicConfig(
-        level=options.log_level.upper(), format="%(levelname)s %(name)s: %(message)s"
-    )
+    _log_to_stderr(options.log_level)
     if options.command == "doctor":
         from peer.doctor_command import run_doctor
 
@@ -216,6 +214,22 @@ def _hand_over(words: list[str]) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     os.execve(COMMAND[0], [*COMMAND, *words], environment())
+
+
+def _log_to_stderr(level: str) -> None:
+    handler = _StderrHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level.upper(), handlers=[handler])
+    if level != "debug":
+        for library in ("aioice", "aiortc"):  # they tell every address at "info"
+            logging.getLogger(library).setLevel(logging.WARNING)
+
+
+class _StderrHandler(logging.Handler):
+    """Writes to what ``sys.stderr`` is at the time: the live status puts lines above its panel."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr, flush=True)
 
 
 def _version() -> str:

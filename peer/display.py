@@ -135,7 +135,7 @@ class VirtualDisplay:
         read_end, write_end = os.pipe()
         with os.fdopen(read_end, "rb", 0) as ready:
             command = (
-                *(xvfb, "-displayfd", str(write_end), "-nolisten", "tcp", "-noreset"),
+                *(xvfb, "-displayfd", str(write_end), "-nolisten", "tcp", "-noreset", "-nocursor"),
                 *("-screen", "0", f"{self.width}x{self.height}x24"),
             )
             try:

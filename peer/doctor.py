@@ -154,7 +154,7 @@ async def check_udp_port(settings: DoctorSettings) -> str:
             fix = "choose addresses of this machine with --bind (ip address)"
         else:
             fix = "choose another port with --udp-port, and another address with --bind"
-        raise Problem(f"cannot bind: {error.strerror}", fix) from error
+        raise Problem(str(error.strerror), fix) from error
 
 
 async def check_gso(settings: DoctorSettings) -> str:

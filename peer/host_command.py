@@ -1,8 +1,9 @@
 """What ``playcast host`` does: server, display, track, hub and host, brought up and down in order.
 
 Up: the two slow ones, the server's process and the display's, start at once and get ready while
-this process imports what it needs. Down, after Ctrl-C or a failure: the host tells its viewers and
-the server, then the hub's and the stream's threads are joined, then the children end.
+this process imports what it needs (hence the imports inside of functions). Down, after Ctrl-C or a
+failure: the host tells its viewers and the server, then the hub's and the stream's threads are
+joined, then the children end.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from typing import TYPE_CHECKING
 from peer.child import ChildError
 from peer.display import VirtualDisplay, freedoom
 from peer.server_child import ServerChild
-from peer.signalling_client import SignallingClient, SignallingClientSettings, SignallingRefused
-from peer.status import Status, Streaming, status_for
 
 if TYPE_CHECKING:
     from peer.host import Host
     from peer.hub import MediaHub
+    from peer.signalling_client import SignallingClient
+    from peer.status import Status
     from peer.tracks import NativeTrack
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ def run_host(options: argparse.Namespace) -> int:
     except UsageError as error:
         print(f"playcast host: error: {error}", file=sys.stderr)
         return 2
-    except (HostingError, ChildError, SignallingRefused) as error:
+    except (HostingError, ChildError) as error:
         print(f"playcast host: {error}", file=sys.stderr)
         return 1
     return 0
@@ -106,6 +107,9 @@ async def _run(options: argparse.Namespace) -> None:
             display.start() if display else _nothing(),
             asyncio.to_thread(_import_engine),
         )
+        from peer.signalling_client import SignallingClient, SignallingClientSettings
+        from peer.status import Streaming, status_for
+
         track = _open_track(options, display)
         stack.callback(track.stop)
         hub = _open_hub(options)
@@ -137,6 +141,7 @@ async def _serve_until_something_ends(
 ) -> None:
     """Raises what ended it."""
     from peer.host import SourceGone
+    from peer.signalling_client import SignallingRefused
 
     hosting = asyncio.create_task(host.run())
     deaths = [asyncio.create_task(child.wait()) for child in (server, display) if child]
@@ -146,8 +151,8 @@ async def _serve_until_something_ends(
             if death.done():
                 raise HostingError(death.result())
         await hosting
-    except SourceGone as gone:
-        raise HostingError(str(gone)) from gone
+    except (SourceGone, SignallingRefused) as error:
+        raise HostingError(str(error)) from error
     finally:
         for death in deaths:
             death.cancel()
@@ -164,7 +169,8 @@ async def _nothing() -> None:
 
 def _import_engine() -> None:
     """What takes long to import; meanwhile the children start."""
-    import peer.host  # noqa: F401
+    import peer.host
+    import peer.status  # noqa: F401
 
 
 def _server(options: argparse.Namespace) -> ServerChild:

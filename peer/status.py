@@ -14,6 +14,7 @@ from typing import Any, Protocol, Self, TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -177,21 +178,21 @@ def _headline(streaming: Streaming, report: HostReport, seconds: int) -> Text:
     )
 
 
-def _figures(report: HostReport) -> Table:
+def _figures(report: HostReport) -> RenderableType:
     grid = Table.grid(padding=(0, 4, 0, 0))
     figures = (
-        ("viewers", f"{report.connected}" + (f" +{report.waiting}" if report.waiting else "")),
+        ("viewers", f"{report.connected}" + (f" (+{report.waiting})" if report.waiting else "")),
         ("fps", f"{report.fps:.1f}"),
         ("bitrate", f"{report.bitrate_bps / 1e6:.2f} Mbit/s"),
         ("codec", _codec_words(report)),
         ("drops", f"{report.skipped} skipped, {report.late} late"),
     )
-    grid.add_row("", *(Text(name, style="dim") for name, _ in figures))
-    grid.add_row("", *(Text(value, style="bold") for _, value in figures))
+    grid.add_row(*(Text(name, style="dim") for name, _ in figures))
+    grid.add_row(*(Text(value, style="bold") for _, value in figures))
     return _indented(grid)
 
 
-def _stages(report: HostReport) -> Table:
+def _stages(report: HostReport) -> RenderableType:
     grid = Table.grid(padding=(0, 3, 0, 0))
     grid.add_column()
     for _ in range(2):
@@ -215,7 +216,7 @@ def _bar(half: float, most: float, width: int = 28) -> Text:
     )
 
 
-def _viewers(report: HostReport) -> Table:
+def _viewers(report: HostReport) -> RenderableType:
     grid = Table.grid(padding=(0, 3, 0, 0))
     for justify in ("left", "left", "left", "right", "right", "right", "right"):
         grid.add_column(justify=justify)
@@ -236,9 +237,9 @@ def _viewer_cells(viewer: ViewerReport) -> tuple[str | Text, ...]:
         Text(viewer.state, style=style),
         viewer.codec,
         "" if viewer.rtt_ms is None else f"{viewer.rtt_ms:.1f} ms",
-        f"{100 * viewer.loss:.1f} %",
-        f"{viewer.sent_bytes / 1e6:.1f} MB",
-        str(viewer.resent_packets),
+        f"{100 * viewer.loss:.1f} %" if viewer.codec else "",
+        f"{viewer.sent_bytes / 1e6:.1f} MB" if viewer.codec else "",
+        str(viewer.resent_packets) if viewer.codec else "",
     )
 
 
@@ -247,10 +248,8 @@ def _codec_words(report: HostReport) -> str:
     return f"{names} {report.encoder}".strip() if names else "idle"
 
 
-def _indented(table: Table) -> Table:
-    outer = Table.grid(padding=(0, 0, 0, 2))
-    outer.add_row(table)
-    return outer
+def _indented(table: Table) -> Padding:
+    return Padding(table, (0, 0, 0, 4))
 
 
 def _print_words(streaming: Streaming, out: TextIO) -> None:
