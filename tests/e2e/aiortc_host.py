@@ -110,11 +110,15 @@ class AiortcHost:
         self._replaced: list[RTCPeerConnection] = []
         self.keep_peers = False
         """Whether viewers that the server lost keep their connection."""
+        self.trickle: Callable[[str], list[str]] = lambda sdp: []
+        """The candidates to send after an offer, made from its description."""
         self.peers: dict[str, RTCPeerConnection] = {}
         """The connections by viewer."""
         self.channels: dict[str, RTCDataChannel] = {}
         self.answers: dict[str, str] = {}
         """The last answer of each viewer."""
+        self.heard: list[str] = []
+        """The candidates that viewers sent."""
         self.answered = asyncio.Event()
 
     async def run(self) -> None:
@@ -175,6 +179,7 @@ class AiortcHost:
             case Candidate(peer=viewer, candidate=value, mid=mid) if (
                 viewer in self.peers and not self._deaf
             ):
+                self.heard.append(value)
                 if not value:
                     await self.peers[viewer].addIceCandidate(None)
                     return
@@ -198,6 +203,8 @@ class AiortcHost:
     async def _offer(self, viewer: str, peer: RTCPeerConnection) -> None:
         await peer.setLocalDescription(await peer.createOffer())
         await self._socket.send(encode(Offer(viewer, self._rewrite(peer.localDescription.sdp))))
+        for value in self.trickle(peer.localDescription.sdp):
+            await self._socket.send(encode(Candidate(viewer, value)))
 
 
 @contextlib.asynccontextmanager

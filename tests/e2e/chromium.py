@@ -406,7 +406,9 @@ class Page:
         return png
 
     async def close(self) -> None:
-        """Close the tab, as a person would: the page's pagehide handlers run."""
+        """Close the tab, as a person would: the page's pagehide handlers run. Twice is fine."""
+        if self.session not in self.browser._pages:
+            return
         await self.browser.command("Target.closeTarget", targetId=self.target)
         self.browser._pages.pop(self.session, None)
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any, get_args
 
 import pytest
+import pytest_asyncio
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.typing import Subprotocol
@@ -41,7 +43,7 @@ from signalling.static import StaticFiles
 from .aiortc_host import STATS, AiortcHost, aiortc_host
 from .chromium import Chromium, Page
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
 
 ROOM = "arcade"
 LONG = 20.0
@@ -119,12 +121,19 @@ def server_for(issuer: DevIssuer, port: int = 0) -> SignallingServer:
     return SignallingServer(SignallingSettings(verifier=issuer.verifier(), port=port))
 
 
-@pytest.fixture
-async def stage(issuer: DevIssuer) -> AsyncIterator[Stage]:
-    async with server_for(issuer) as server, Chromium() as browser:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Chromium]:
+    async with Chromium() as browser:
+        yield browser
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def stage(issuer: DevIssuer, browser: Chromium) -> AsyncIterator[Stage]:
+    async with server_for(issuer) as server:
         stage = Stage(issuer, server, browser)
         yield stage
         for page in stage.pages:
+            await page.close()
             assert page.exceptions == []
             assert not [line for line in page.console if "Content Security Policy" in line]
 
@@ -251,8 +260,13 @@ async def test_a_dead_path_is_joined_again(stage: Stage) -> None:
     async with stage.host() as host:
         await state(page, "playing")
         await host.hang_up()
+        # The last picture stays until the next one.
+        await page.wait_for("playcast.state === 'reconnecting' && still.checkVisibility()", LONG)
+        colour = "still.getContext('2d').getImageData(320, 180, 1, 1).data"
+        assert max((await page.evaluate(f"[...{colour}]"))[:3]) > 60
         await page.wait_for("connections.length === 2", LONG)
         await page.wait_for(PLAYING, LONG)
+        await page.wait_for("!still.checkVisibility()", LONG)
         await frames_go_on(page)
 
 
@@ -307,7 +321,7 @@ async def test_host_that_only_loses_the_server_plays_on(stage: Stage) -> None:
         await frames_go_on(page)
         assert await page.evaluate("playcast.state") == "playing"
         await host.hang_up()
-        await state(page, "host-lost")
+        await state(page, "host-lost", timeout=5)  # ICE alone needs some 14 s to notice
     async with stage.host():
         await state(page, "playing")
 
@@ -425,6 +439,23 @@ async def test_no_path_to_the_host(stage: Stage) -> None:
 
 def without_candidates(sdp: str) -> str:
     return "".join(line for line in sdp.splitlines(True) if "candidate" not in line)
+
+
+async def test_trickled_candidates_in_any_spelling(stage: Stage) -> None:
+    """RFC 8838: candidates after the offer, a broken one among them, and the end of them."""
+
+    def candidates(sdp: str) -> list[str]:
+        found = re.findall(r"^a=(candidate:(.*?))\r$", sdp, re.MULTILINE)
+        return ["candidate:nonsense", *(value for pair in found for value in pair), ""]
+
+    async with stage.host(rewrite=without_candidates) as host:
+        host.trickle = candidates
+        page = await stage.open()
+        await state(page, "playing")
+        # The browser says them with their "candidate:", and their end once.
+        said = [value for value in host.heard if value]
+        assert all(value.startswith("candidate:") for value in said)
+        assert host.heard.count("") <= 1
 
 
 async def test_path_without_a_picture(stage: Stage) -> None:
