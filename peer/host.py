@@ -184,9 +184,9 @@ class Host:
         ]
         try:
             await asyncio.wait([*tasks, self._gone], return_when=asyncio.FIRST_COMPLETED)
-            for task in (self._gone, *tasks):
-                if task.done():
-                    task.result()
+            for ended in (self._gone, *tasks):
+                if ended.done() and not ended.cancelled():
+                    ended.result()
         finally:
             await self._end_tasks()
             self._hub.unwatch_stream(stream_id)

@@ -135,7 +135,11 @@ class SignallingClientSettings:
 
 
 class SignallingClient:
-    """One member of one room. Iterate over it once; :meth:`close` ends the iteration."""
+    """One member of one room.
+
+    Iterate over it once: that is what joins, and leaving the loop leaves the room. :meth:`close`
+    ends the iteration.
+    """
 
     def __init__(
         self,

@@ -51,13 +51,14 @@ class NativeTrack(aiortc.MediaStreamTrack):
         codec: Codec = Codec.H264,
         idr_interval_s: float = 2.0,
     ) -> None:
-        """Take over ``source``.
+        """Take over ``source``, on failure too.
 
         ``codec`` is what ``recv()`` returns, and ``idr_interval_s`` how often at least it returns
         an IDR; 0 is never unless asked. Behind a hub each viewer gets the codec that suits it.
         """
         super().__init__()
         if idr_interval_s < 0:
+            source.close()
             raise ValueError(f"idr_interval_s takes 0 or more seconds, not {idr_interval_s}")
         self.codec = codec
         self.settings = settings or StreamSettings()

@@ -1,0 +1,543 @@
+"""The host: its dealings with viewers on stand-ins, and once with everything real."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import aioice.ice
+import aiortc
+import av
+import pytest
+
+from native import (
+    Codec,
+    CodecStats,
+    Percentiles,
+    SourceLost,
+    SrtpProfile,
+    StreamFailed,
+    StreamSettings,
+    StreamStats,
+    read_pattern,
+)
+from peer.connection import ConnectionEvents, ConnectionSettings, ConnectionState, InvalidState
+from peer.host import Host, HostSettings, SourceGone
+from peer.hub import HubSettings, MediaHub
+from peer.report import HostReport
+from peer.sdp import SdpError
+from peer.signalling_client import (
+    ClientState,
+    SignallingClient,
+    SignallingClientSettings,
+    SignallingRefused,
+)
+from peer.tracks import PatternTrack
+from signalling import DevIssuer, SignallingServer, SignallingSettings
+from signalling.messages import (
+    Answer,
+    Candidate,
+    ClientMessage,
+    IceServer,
+    Offer,
+    PeerJoined,
+    PeerLeft,
+    ServerMessage,
+    Welcome,
+)
+
+State = ConnectionState
+
+
+class Signalling:
+    """Stands for the client: says what the test says, remembers what the host sends."""
+
+    def __init__(self) -> None:
+        self.state = ClientState.JOINED
+        self.trouble = ""
+        self.sent: list[ClientMessage] = []
+        self.closed = False
+        self._said: asyncio.Queue[ServerMessage | Exception | None] = asyncio.Queue()
+
+    async def __aiter__(self) -> AsyncIterator[ServerMessage]:
+        while (said := await self._said.get()) is not None:
+            if isinstance(said, Exception):
+                raise said
+            yield said
+
+    async def say(self, *messages: ServerMessage | Exception | None) -> None:
+        """Returns when the host has taken them in."""
+        for message in messages:
+            self._said.put_nowait(message)
+        await settle()
+
+    async def send(self, message: ClientMessage) -> bool:
+        self.sent.append(message)
+        return True
+
+    async def close(self) -> None:
+        self.closed = True
+        self._said.put_nowait(None)
+
+
+class Channel:
+    def __init__(self) -> None:
+        self.readyState = "open"
+        self.bufferedAmount = 0
+        self.sent: list[str] = []
+        self.told = asyncio.Event()
+
+    def send(self, text: str) -> None:
+        self.sent.append(text)
+        self.told.set()
+
+
+class FakeConnection:
+    """Stands for :class:`peer.Connection`."""
+
+    def __init__(self, events: ConnectionEvents, settings: ConnectionSettings) -> None:
+        self.events = events
+        self.settings = settings
+        self.state = State.NEW
+        self.failure = ""
+        self.answer: Any = None
+        self.stream: Any = None
+        self.channel = Channel()
+        self.candidates: list[str] = []
+        self.closed = asyncio.Event()
+
+    def become(self, state: ConnectionState) -> None:
+        self.state = state
+        self.events.state_changed(cast(Any, self), state)
+
+    def create_data_channel(self, label: str, **options: object) -> Channel:
+        assert label == "stats"
+        return self.channel
+
+    async def create_offer(self) -> str:
+        self.become(State.OFFERED)
+        return f"offer of {id(self)}"
+
+    def send_stream(self, stream: object) -> None:
+        self.stream = stream
+
+    async def accept_answer(self, sdp: str) -> None:
+        if sdp == "bad":
+            raise SdpError("there is no a=mid")
+        if self.state is not State.OFFERED:
+            raise InvalidState("accept_answer is not for this state")
+        self.answer = SimpleNamespace(video=SimpleNamespace(codec=Codec.H264))
+        self.become(State.CONNECTING)
+
+    async def add_candidate(self, line: str) -> None:
+        if line == "bad":
+            raise SdpError("a candidate has eight fields")
+        self.candidates.append(line)
+
+    def stats(self) -> Any:
+        return SimpleNamespace(state=self.state, media=None)
+
+    async def close(self) -> None:
+        if self.state is not State.CLOSED:
+            self.become(State.CLOSED)
+        self.closed.set()
+
+
+class Stream:
+    id = 7
+
+    def stats(self) -> StreamStats:
+        codecs = {codec: CodecStats(0, 0, 0, 0) for codec in Codec}
+        return StreamStats(640, 360, 0, 3, 1, 0, 0, "x264", codecs)
+
+    def latency(self, *_: object) -> Percentiles:
+        return Percentiles(1, 2_000_000, 3_000_000, 4_000_000, 5_000_000)
+
+
+class Track:
+    settings = StreamSettings()
+
+    def __init__(self) -> None:
+        self.stopped = False
+
+    def open(self, hub: object) -> Stream:
+        return Stream()
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+class FakeHub:
+    native = None
+
+    def __init__(self) -> None:
+        self.on_event: Callable[[Any], None] | None = None
+
+    def watch_stream(self, stream_id: int, on_event: Callable[[Any], None]) -> None:
+        assert stream_id == Stream.id
+        self.on_event = on_event
+
+    def unwatch_stream(self, stream_id: int) -> None:
+        self.on_event = None
+
+
+class Scene:
+    """A host in a room of stand-ins."""
+
+    def __init__(self, settings: HostSettings | None = None) -> None:
+        self.signalling = Signalling()
+        self.track = Track()
+        self.hub = FakeHub()
+        self.made: list[FakeConnection] = []
+        self.reports: list[HostReport] = []
+        self.host = Host(
+            cast(Any, self.track),
+            cast(Any, self.hub),
+            cast(Any, self.signalling),
+            settings or HostSettings(),
+            on_report=self.reports.append,
+            make_connection=cast(Any, self._make),
+        )
+
+    def _make(self, hub: object, events: ConnectionEvents, settings: Any, _: object) -> Any:
+        self.made.append(FakeConnection(events, settings))
+        return self.made[-1]
+
+    async def start(self, *peers: str, ice: list[IceServer] | None = None) -> None:
+        self.running = asyncio.ensure_future(self.host.run())
+        await self.signalling.say(Welcome("host", "den", "host", True, list(peers), ice or []))
+
+    async def join(self, peer: str) -> FakeConnection:
+        await self.signalling.say(PeerJoined(peer, "viewer"))
+        return self.made[-1]
+
+    async def play(self, peer: str) -> FakeConnection:
+        """Bring a viewer all the way."""
+        connection = await self.join(peer)
+        await self.signalling.say(Answer(peer, "fine"))
+        connection.become(State.CONNECTED)
+        return connection
+
+
+async def settle() -> None:
+    """Let everything that is ready run."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def scene() -> AsyncIterator[Scene]:
+    scene = Scene(HostSettings(max_viewers=2))
+    yield scene
+    await scene.host.close()
+
+
+# Joining ----------------------------------------------------------------------------------------
+
+
+async def test_a_viewer_is_offered_the_stream_and_its_answer_is_taken(scene: Scene) -> None:
+    await scene.start()
+    connection = await scene.join("anna")
+    assert scene.signalling.sent == [Offer("anna", f"offer of {id(connection)}")]
+    assert isinstance(connection.stream, Stream)
+    assert (connection.settings.video.width, connection.settings.video.height) == (640, 360)
+    await scene.signalling.say(Answer("anna", "fine"), Candidate("anna", "1 1 udp …"))
+    assert connection.state is State.CONNECTING
+    assert connection.candidates == ["1 1 udp …"]
+
+
+async def test_viewers_who_were_there_first_are_offered_too(scene: Scene) -> None:
+    await scene.start("anna", "bob")
+    assert [m.peer for m in scene.signalling.sent if isinstance(m, Offer)] == ["anna", "bob"]
+    ssrcs = {connection.settings.video.ssrc for connection in scene.made}
+    assert len(ssrcs) == 2
+
+
+async def test_candidates_follow_the_offer(scene: Scene) -> None:
+    await scene.start()
+    connection = await scene.join("anna")
+    connection.events.candidate(cast(Any, connection), "2 1 udp …")
+    connection.events.candidate(cast(Any, connection), "")
+    await settle()
+    assert scene.signalling.sent[1:] == [Candidate("anna", "2 1 udp …"), Candidate("anna", "")]
+
+
+async def test_signallings_ice_servers_are_used_and_bad_ones_left_out(scene: Scene) -> None:
+    ice = [IceServer(["turn:127.0.0.1:3478"], "u", "p"), IceServer(["http://127.0.0.1"])]
+    await scene.start(ice=[*ice, ice[0]])
+    connection = await scene.join("anna")
+    servers = connection.settings.ice.servers
+    assert [(s.url, s.username, s.credential) for s in servers] == [
+        ("turn:127.0.0.1:3478", "u", "p")
+    ]
+
+
+@pytest.mark.parametrize("cm80", [False, True])
+async def test_counter_mode_is_offered_only_when_asked_for(cm80: bool) -> None:
+    scene = Scene(HostSettings(cm80=cm80))
+    await scene.start()
+    profiles = (await scene.join("anna")).settings.srtp_profiles
+    assert (SrtpProfile.AES128_CM_SHA1_80 in profiles) is cm80
+    assert SrtpProfile.AEAD_AES_128_GCM in profiles
+    await scene.host.close()
+
+
+# Bad input --------------------------------------------------------------------------------------
+
+
+async def test_bad_input_is_counted_and_touches_nobody_else(scene: Scene) -> None:
+    await scene.start()
+    good = await scene.play("anna")
+    bad = await scene.join("eve")
+    await scene.signalling.say(
+        Answer("eve", "bad"),
+        Candidate("eve", "bad"),
+        Answer("anna", "fine"),  # a second answer
+        Answer("nobody", "fine"),
+        Candidate("nobody", "bad"),
+    )
+    assert scene.host.bad_input == 3
+    assert good.state is State.CONNECTED
+    await scene.signalling.say(Answer("eve", "fine"))  # a better one may follow
+    assert bad.state is State.CONNECTING
+    assert not scene.running.done()
+
+
+async def test_a_viewer_that_never_answers_is_given_up() -> None:
+    scene = Scene(HostSettings(answer_timeout_s=0.01))
+    await scene.start()
+    connection = await scene.join("anna")
+    await connection.closed.wait()
+    assert scene.host.viewers == ()
+    assert connection.state is State.CLOSED
+    await scene.host.close()
+
+
+async def test_who_has_answered_is_not_given_up() -> None:
+    scene = Scene(HostSettings(answer_timeout_s=0.01))
+    await scene.start()
+    await scene.play("anna")
+    silent = await scene.join("eve")
+    await silent.closed.wait()  # as long as it takes for one who has not
+    assert scene.host.viewers == ("anna",)
+    await scene.host.close()
+
+
+# Leaving ----------------------------------------------------------------------------------------
+
+
+async def test_a_bye_closes_the_connection(scene: Scene) -> None:
+    await scene.start()
+    connection = await scene.play("anna")
+    await scene.signalling.say(PeerLeft("anna", "viewer", "bye"))
+    assert connection.state is State.CLOSED
+    assert scene.host.viewers == ()
+
+
+async def test_media_goes_on_when_a_viewer_loses_signalling(scene: Scene) -> None:
+    await scene.start()
+    playing = await scene.play("anna")
+    on_its_way = await scene.join("bob")
+    await scene.signalling.say(
+        PeerLeft("anna", "viewer", "lost"), PeerLeft("bob", "viewer", "lost")
+    )
+    assert playing.state is State.CONNECTED
+    assert on_its_way.state is State.CLOSED
+    assert scene.host.viewers == ("anna",)
+
+
+async def test_a_failed_connection_is_forgotten(scene: Scene) -> None:
+    await scene.start()
+    connection = await scene.play("anna")
+    other = await scene.play("bob")
+    connection.failure = "the viewer stopped answering"
+    connection.become(State.FAILED)
+    await settle()
+    assert connection.state is State.CLOSED
+    assert scene.host.viewers == ("bob",)
+    assert other.state is State.CONNECTED
+
+
+async def test_disconnect_ends_one_viewer(scene: Scene) -> None:
+    await scene.start()
+    connection = await scene.play("anna")
+    await scene.host.disconnect("anna")
+    assert connection.state is State.CLOSED
+    with pytest.raises(KeyError):
+        await scene.host.disconnect("anna")
+
+
+async def test_a_reconnect_keeps_what_plays_and_offers_the_rest_anew(scene: Scene) -> None:
+    await scene.start()
+    playing = await scene.play("anna")
+    offered = await scene.join("bob")
+    scene.signalling.sent.clear()
+    await scene.signalling.say(Welcome("host-2", "den", "host", True, ["anna", "bob"]))
+    assert playing.state is State.CONNECTED
+    assert offered.state is State.CLOSED
+    assert [m.peer for m in scene.signalling.sent if isinstance(m, Offer)] == ["bob"]
+    assert set(scene.host.viewers) == {"anna", "bob"}
+
+
+# Places -----------------------------------------------------------------------------------------
+
+
+async def test_who_finds_no_place_waits_for_one(scene: Scene) -> None:
+    await scene.start()
+    first = await scene.play("anna")
+    await scene.play("bob")
+    await scene.join("carl")
+    await scene.join("dora")
+    assert scene.host.waiting == ("carl", "dora")
+    assert len(scene.made) == 2
+    first.become(State.CLOSED)
+    await settle()
+    assert scene.host.viewers == ("bob", "carl")
+    assert scene.host.waiting == ("dora",)
+    await scene.signalling.say(PeerLeft("dora", "viewer", "lost"))
+    assert scene.host.waiting == ()
+
+
+async def test_who_lost_signalling_makes_room(scene: Scene) -> None:
+    await scene.start()
+    gone = await scene.play("anna")
+    await scene.play("bob")
+    await scene.signalling.say(PeerLeft("anna", "viewer", "lost"))
+    await scene.join("anna-again")
+    assert gone.state is State.CLOSED
+    assert set(scene.host.viewers) == {"bob", "anna-again"}
+
+
+# The end ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [(SourceLost(7), "closed"), (StreamFailed(7, "out of memory"), "out of memory")],
+)
+async def test_a_lost_source_ends_the_run(scene: Scene, event: object, words: str) -> None:
+    await scene.start()
+    connection = await scene.play("anna")
+    assert scene.hub.on_event is not None
+    scene.hub.on_event(event)
+    with pytest.raises(SourceGone, match=words):
+        await scene.running
+    await scene.host.close()
+    assert scene.signalling.closed
+    assert connection.state is State.CLOSED
+    assert scene.track.stopped
+
+
+async def test_a_refusal_ends_the_run(scene: Scene) -> None:
+    await scene.start()
+    await scene.signalling.say(SignallingRefused("token-expired", "the token has expired"))
+    with pytest.raises(SignallingRefused, match="expired"):
+        await scene.running
+
+
+async def test_close_ends_the_run_in_order(scene: Scene) -> None:
+    await scene.start()
+    connection = await scene.play("anna")
+    closed_before: list[bool] = []
+    scene.track.stop = lambda: closed_before.append(  # type: ignore[method-assign]
+        scene.signalling.closed and connection.state is State.CLOSED
+    )
+    await scene.host.close()
+    await scene.running
+    assert closed_before == [True]
+
+
+# Reports ----------------------------------------------------------------------------------------
+
+
+async def test_viewers_and_owner_get_reports() -> None:
+    scene = Scene(HostSettings(report_interval_s=0.005))
+    await scene.start()
+    connection = await scene.play("anna")
+    stuck = await scene.play("bob")
+    stuck.channel.bufferedAmount = 10**6
+    scene.signalling.state, scene.signalling.trouble = ClientState.WAITING, "no route"
+    await connection.channel.told.wait()
+    await settle()
+    await scene.host.close()
+    message = json.loads(connection.channel.sent[-1])
+    assert message["viewers"] == 2
+    assert message["codec"] == "H264"
+    assert message["drops"] == {"skipped": 3, "late": 1}
+    assert message["stages"]["encode"] == {"p50_ms": 2.0, "p99_ms": 4.0}
+    assert stuck.channel.sent == []
+    assert scene.reports[-1].trouble == "no route"
+    assert [viewer.state for viewer in scene.reports[-1].viewers] == ["connected", "connected"]
+
+
+@pytest.mark.parametrize("field", ["max_viewers", "answer_timeout_s", "report_interval_s"])
+def test_settings_name_what_makes_no_sense(field: str) -> None:
+    with pytest.raises(ValueError, match=field):
+        HostSettings(**{field: 0})
+
+
+# Everything real --------------------------------------------------------------------------------
+
+
+async def watch(url: str, token: str, frames: int) -> tuple[list[int], dict[str, Any]]:
+    """A plain aiortc viewer: the numbers of the first frames, and a message of stats."""
+    settings = SignallingClientSettings(url=url, token=token, room="den", role="viewer")
+    pc = aiortc.RTCPeerConnection()
+    stats: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    @pc.on("datachannel")  # type: ignore[misc]
+    def opened(channel: aiortc.RTCDataChannel) -> None:
+        assert channel.label == "stats"
+        channel.on("message", lambda text: stats.done() or stats.set_result(text))
+
+    try:
+        async with SignallingClient(settings) as me:
+            messages = aiter(me)
+            while not isinstance(message := await anext(messages), Offer):
+                pass
+            await pc.setRemoteDescription(aiortc.RTCSessionDescription(message.sdp, "offer"))
+            await pc.setLocalDescription(await pc.createAnswer())
+            await me.send(Answer(message.peer, pc.localDescription.sdp))
+            receiver = pc.getReceivers()[0]
+            numbers = []
+            while len(numbers) < frames:
+                frame = await receiver.track.recv()
+                assert isinstance(frame, av.VideoFrame)
+                code = read_pattern(frame.to_ndarray(format="gray"))
+                assert code is not None
+                numbers.append(code.frame)
+            return numbers, json.loads(await stats)
+    finally:
+        await pc.close()
+
+
+async def test_two_plain_viewers_watch_one_encode(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aioice.ice, "get_host_addresses", lambda **_: ["127.0.0.1"])
+    issuer = DevIssuer.generate()
+    server = SignallingServer(SignallingSettings(verifier=issuer.verifier(), port=0))
+    hub = MediaHub(HubSettings(bind=("127.0.0.1",)))
+    track = PatternTrack(320, 180, settings=StreamSettings(fps=30, bitrate=1_000_000))
+    async with server, asyncio.timeout(30):
+        client = SignallingClient(
+            SignallingClientSettings(
+                url=server.websocket_url, token=issuer.mint("h", "den", "host"), room="den"
+            )
+        )
+        settings = HostSettings(report_interval_s=0.1, cm80=True)
+        async with Host(track, hub, client, settings) as host:
+            running = asyncio.ensure_future(host.run())
+            token = issuer.mint("v", "den", "viewer")
+            results = await asyncio.gather(
+                *(watch(server.websocket_url, token, 20) for _ in range(2))
+            )
+            stream = track.open(hub.native)
+            counts = stream.stats().codecs
+        await running
+        await hub.close()
+    for numbers, stats in results:
+        assert numbers == sorted(set(numbers))
+        assert stats["width"] == 320
+        assert stats["viewers"] >= 1
+    encoded = sum(count.encoded for count in counts.values())
+    assert encoded <= 1 + max(numbers[-1] for numbers, _ in results) * 1.5
