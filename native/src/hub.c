@@ -243,13 +243,21 @@ static void set_timer(struct pc_hub *hub, uint64_t at_ns)
     timerfd_settime(hub->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
 }
 
+/* Ahead of the encoder's threads, where the system lets us: a packet that waits for a core is late.
+ */
+static void raise_priority(void)
+{
+    if (getpriority(PRIO_PROCESS, 0) > REALTIME_NICE)
+        setpriority(PRIO_PROCESS, 0, REALTIME_NICE);
+}
+
 static void *io_thread(void *context)
 {
     struct pc_hub *hub = context;
     prctl(PR_SET_NAME, "playcast-io");
     prctl(PR_SET_TIMERSLACK, 1);
     if (hub->realtime)
-        setpriority(PRIO_PROCESS, 0, REALTIME_NICE);
+        raise_priority();
 
     uint64_t timer_ns = UINT64_MAX;
     for (;;) {
