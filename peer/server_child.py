@@ -98,6 +98,11 @@ class ServerChild:
         found = json.loads(line)
         return ServerAddress(found["url"], found["websocket_url"], found["tokens"])
 
+    @property
+    def pid(self) -> int | None:
+        """The server's process id while it runs."""
+        return None if self._child is None else self._child.pid
+
     async def wait(self) -> str:
         """Wait until it ends by itself. Returns a sentence that says so."""
         assert self._child is not None

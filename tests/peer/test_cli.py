@@ -1,0 +1,311 @@
+"""The command: what it refuses, what it says, and that it leaves nothing behind."""
+
+import asyncio
+import json
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from peer.cli import build_parser, main
+from peer.signalling_client import SignallingClient, SignallingClientSettings
+from signalling.messages import Offer, PeerLeft
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.getbasetemp()))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.delenv("DISPLAY", raising=False)
+
+
+# Wrong options ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["host", "--source", "camera"], "--source: invalid choice: 'camera' (choose from"),
+        (["host", "--fps", "0"], "--fps: takes 1..240, not '0'"),
+        (["host", "--fps", "a" * 99], "--fps: takes 1..240"),
+        (["host", "--bitrate", "8G"], "--bitrate: takes 100k to 500M bits a second, not '8G'"),
+        (["host", "--bitrate", "10"], "--bitrate: takes 100k"),
+        (["host", "--size", "1280"], "--size: takes WIDTHxHEIGHT"),
+        (["host", "--size", "1281x720"], "--size: takes WIDTHxHEIGHT, even"),
+        (["host", "--region", "1280x720"], "--region: takes WIDTHxHEIGHT+X+Y"),
+        (["host", "--window", "firefox"], "--window: takes a window's id"),
+        (["host", "--window", "1", "--monitor", "HDMI-1"], "not allowed with argument --window"),
+        (["host", "--port", "65536"], "--port: takes 0..65535"),
+        (["host", "--udp-port", "-1"], "--udp-port: takes 0..65535"),
+        (["host", "--bind", "localhost"], "--bind: takes an IP address, not 'localhost'"),
+        (["host", "--turn", "turn:h"], "--turn: an ICE server is"),
+        (["host", "--room", "a b"], "--room: takes 1 to 64 letters"),
+        (["host", "--max-viewers", "0"], "--max-viewers: takes 1..10000"),
+        (["host", "--preset", "slow"], "--preset: invalid choice"),
+        (["host", "--rate-control", "crf"], "--rate-control: invalid choice"),
+        (["host", "--colour"], "unrecognized arguments: --colour"),
+        (["hots"], "invalid choice: 'hots'"),
+        ([], "COMMAND"),
+    ],
+)
+def test_a_wrong_option_is_named(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--source", "pattern", "--display", ":0"], "--display does not go with --source pattern"),
+        (["--source", "game", "--region", "2x2+0+0"], "--region does not go with --source game"),
+        (["--source", "x11", "--size", "640x360"], "--size is the game's or the pattern's"),
+        (["--signalling", "ws://h/ws"], "--signalling needs --token"),
+        (["--signalling", "http://h/ws", "--token", "t"], "--signalling takes ws:// or wss://"),
+        (["--signalling", "ws://h/ws", "--token", "t", "--port", "1"], "--port is of our own"),
+        (["--token", "t"], "--token needs --signalling"),
+    ],
+)
+def test_options_that_do_not_go_together_are_named(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["host", *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_values_are_read() -> None:
+    options = build_parser().parse_args(
+        ["host", "--bitrate", "2.5M", "--size", "1920x1080", "--window", "0x1c00007"]
+    )
+    assert (options.bitrate, options.size, options.window) == (2_500_000, (1920, 1080), 0x1C00007)
+    assert build_parser().parse_args(["host", "--region", "640x360+10+20"]).region == (
+        *(10, 20),
+        *(640, 360),
+    )
+
+
+@pytest.mark.parametrize("words", [["--help"], ["host", "--help"], ["doctor", "--help"]])
+def test_help_teaches_by_example(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 0
+    assert "examples:\n  playcast " in capsys.readouterr().out
+
+
+# The process ------------------------------------------------------------------------------------
+
+
+class Run:
+    """A running ``playcast``."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        assert process.stdout is not None
+        assert process.stderr is not None
+        self.out, self.err = process.stdout, process.stderr
+
+    async def link(self) -> str:
+        while line := (await self.err.readline()).decode():
+            if "http://" in line:
+                return line.split()[-1]
+        raise AssertionError("no link")
+
+    async def report(self) -> dict[str, object]:
+        found: dict[str, object] = json.loads(await self.out.readline())
+        return found
+
+    async def end(self, number: int = signal.SIGINT) -> tuple[int, str]:
+        """Returns the exit status, and what was still said on standard error."""
+        self.process.send_signal(number)
+        _, said = await self.process.communicate()
+        assert self.process.returncode is not None
+        return self.process.returncode, said.decode()
+
+
+@asynccontextmanager
+async def playcast(*words: str) -> AsyncIterator[Run]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "peer", *words),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=ROOT,
+        limit=1 << 20,
+    )
+    try:
+        async with asyncio.timeout(40):
+            yield Run(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+
+
+async def fails(*words: str) -> str:
+    """Run to the end, which must be a failure without a traceback. What it said."""
+    async with playcast(*words) as run:
+        _, said = await run.process.communicate()
+    assert run.process.returncode == 1
+    assert b"Traceback" not in said
+    return said.decode()
+
+
+async def refused(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except ConnectionRefusedError:
+        return True
+    writer.close()
+    return False
+
+
+def x_socket(number: str) -> bool:
+    return Path(f"/tmp/.X11-unix/X{number}").exists()
+
+
+def shared_memory_owners() -> set[int]:
+    """The processes that made the System V segments there are (proc(5): shmid, cpid)."""
+    lines = Path("/proc/sysvipc/shm").read_text().splitlines()
+    creator = lines[0].split().index("cpid")
+    return {int(line.split()[creator]) for line in lines[1:]}
+
+
+def viewer(link: str) -> SignallingClient:
+    parts = urlsplit(link)
+    fragment = parse_qs(parts.fragment)
+    settings = SignallingClientSettings(
+        url=f"ws://{parts.netloc}/ws",
+        token=fragment["token"][0],
+        room=fragment["room"][0],
+        role="viewer",
+    )
+    return SignallingClient(settings)
+
+
+PATTERN = ("host", "--source", "pattern", "--size", "320x180", "--port", "0", "--json")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_a_host_offers_reports_and_ends_cleanly(number: int) -> None:
+    async with playcast(*PATTERN) as run:
+        link = await run.link()
+        async with viewer(link) as me:
+            messages = aiter(me)
+            while not isinstance(await anext(messages), Offer):
+                pass
+            report = await run.report()
+            assert (report["width"], report["height"]) == (320, 180)
+            assert report["link"] == link
+            ending = asyncio.ensure_future(run.end(number))
+            while not isinstance(message := await anext(messages), PeerLeft):
+                pass
+            assert message.reason == "bye"
+        status, said = await ending
+        assert status == 0
+        assert "Traceback" not in said
+        assert "rror" not in said
+    assert await refused(urlsplit(link).port or 0)
+
+
+async def test_a_hosted_game_leaves_nothing_behind() -> None:
+    async with playcast("host", "--size", "640x400", "--port", "0", "--json") as run:
+        async with viewer(await run.link()) as me:
+            messages = aiter(me)
+            while not isinstance(await anext(messages), Offer):
+                pass
+        report = await run.report()
+        assert (report["width"], report["height"]) == (640, 400)
+        number = str(report["source"]).rpartition(":")[2]
+        assert x_socket(number)
+        status, _ = await run.end()
+    assert status == 0
+    assert not x_socket(number)
+    assert run.process.pid not in shared_memory_owners()
+
+
+async def test_the_server_ends_with_a_killed_host() -> None:
+    async with playcast(*PATTERN) as run:
+        port = urlsplit(await run.link()).port or 0
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        await run.end(signal.SIGKILL)
+        assert await reader.read() == b""  # the server has closed it, by ending
+        writer.close()
+    assert await refused(port)
+
+
+async def test_ctrl_c_while_starting_is_clean_too() -> None:
+    async with playcast(*PATTERN, "--log-level", "debug") as run:
+        while b"started the signalling server" not in await run.err.readline():
+            pass
+        status, said = await run.end()
+    assert status == 0
+    assert "Traceback" not in said
+
+
+async def test_a_busy_port_is_a_clear_error() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = await fails("host", "--source", "pattern", "--port", str(port))
+    assert f"port {port}" in said
+    assert "--port" in said
+
+
+async def test_a_busy_udp_port_is_a_clear_error() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        said = await fails(*PATTERN, "--udp-port", str(port))
+    assert f"--udp-port {port}" in said
+
+
+async def test_an_unreadable_display_is_a_clear_error() -> None:
+    said = await fails("host", "--source", "x11", "--display", ":9999", "--port", "0")
+    assert "cannot capture" in said
+    assert ":9999" in said
+
+
+async def test_no_display_at_all_is_a_clear_error() -> None:
+    said = await fails("host", "--source", "x11", "--port", "0")
+    assert "--display" in said
+
+
+async def test_a_refused_token_is_a_clear_error() -> None:
+    async with playcast(*PATTERN) as run:
+        link = urlsplit(await run.link())
+        said = await fails(
+            *("host", "--source", "pattern", "--size", "320x180"),
+            *("--signalling", f"ws://{link.netloc}/ws", "--token", "a.b.c", "--bind", "127.0.0.1"),
+        )
+        await run.end()
+    assert "token" in said
+
+
+async def test_token_and_serve_are_handed_over() -> None:
+    async with playcast("token", "--role", "host", "--room", "den") as run:
+        out, _ = await run.process.communicate()
+        assert run.process.returncode == 0
+        assert out.count(b".") == 2
+    async with playcast("serve", "--dev", "--port", "0") as run:
+        assert b"Serving the web viewer on http://127.0.0.1:" in await run.out.readline()
+        status, _ = await run.end()
+        assert status == 0
+    async with playcast("serve") as run:
+        _, said = await run.process.communicate()
+        assert run.process.returncode == 2
+        assert b"--dev" in said
+
+
+async def test_version() -> None:
+    async with playcast("--version") as run:
+        out, _ = await run.process.communicate()
+    assert out.startswith(b"playcast ")
+    assert run.process.returncode == 0
