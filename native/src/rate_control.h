@@ -1,9 +1,11 @@
 /* Our own rate control: one quantiser decision a frame, held to a budget. Pure: no clock, no I/O.
  *
- * Model: bits = complexity * 2^(-qp/6) (the quantiser step doubles every 6 QP, ITU-T H.264 8.5.9).
- * The complexity is learnt from each encoded frame, in three classes: intra (IDR frames, and P
- * frames after a cut), moving and quiet. Beforehand it is scaled by what a look at the picture
- * says (activity.h). A leaky bucket carries what was overspent to the next frames. */
+ * Model: the logarithm of a frame's bits falls linearly with its QP. Three classes of frames have a
+ * model each: intra (IDR frames, and P frames after a cut), moving and quiet. The bits are learnt
+ * from every encoded frame, and so are the slopes of P frames: the quantiser's step doubles every 6
+ * QP (ITU-T H.264 8.5.9), but where fine grain just vanishes, one QP can halve a frame. Beforehand
+ * the bits are scaled by what a look at the picture says (activity.h). A leaky bucket carries what
+ * was overspent to the next frames. */
 #ifndef PC_RATE_CONTROL_H
 #define PC_RATE_CONTROL_H
 
@@ -12,14 +14,18 @@
 
 #include "activity.h"
 
+struct pc_rate_model {
+    double qp,
+        bits;     /* a point of the line: this QP takes so many bits at scale 1; 0 = not learnt */
+    double slope; /* by how much the natural logarithm of the bits falls per QP */
+};
+
 struct pc_rate_control_state {
     int bitrate, fps;
     double budget_frames; /* cap of one P frame, in frame shares */
     int qp_min, qp_max;
     double pixels;
-    double intra;   /* complexity per pixel and unit of detail */
-    double moving;  /* complexity over the scale of the activity */
-    double quiet;   /* the same for quiet pictures; 0 = not learnt, like `moving` */
+    struct pc_rate_model intra, moving, quiet;
     double spread;  /* mean absolute error of the predictions, as a natural logarithm */
     double bucket;  /* bits overspent (positive) or saved (negative, bounded) */
     double last_qp; /* -1: none */

@@ -1,5 +1,5 @@
-/* Pictures that look enough like a game to be encoded: a textured ground that is panned over, with
- * detail at several scales. A scene is a seed; a cut is another scene. */
+/* Pictures that cost about as much to encode as a game's: a textured ground that is panned over,
+ * with detail at several scales, and grain. A scene is a seed; a cut is another scene. */
 #ifndef PC_TEST_MOVING_PICTURE_H
 #define PC_TEST_MOVING_PICTURE_H
 
@@ -59,6 +59,22 @@ static inline void scene_free(struct scene *scene)
         free(scene->plane[i]);
 }
 
+/* Eight levels of noise, other for each step, eight pixels at a time: the pixels must not be above
+ * 235. */
+static inline void scene_add_grain(struct pc_picture *picture, int step)
+{
+    uint64_t random = (uint64_t)step + 1;
+    for (int y = 0; y < picture->height; y++) {
+        uint8_t *row = picture->plane[0] + y * picture->stride[0];
+        for (int x = 0; x + 8 <= picture->width; x += 8) {
+            uint64_t pixels;
+            memcpy(&pixels, row + x, 8);
+            pixels += harness_random(&random) & 0x0707070707070707u;
+            memcpy(row + x, &pixels, 8);
+        }
+    }
+}
+
 /* Draw the scene as seen at `step`: five pixels to the side a step, back and forth. */
 static inline void scene_draw(const struct scene *scene, int step, struct pc_picture *picture)
 {
@@ -73,6 +89,7 @@ static inline void scene_draw(const struct scene *scene, int step, struct pc_pic
                    scene->plane[i] + (row + (y >> shift)) * (scene->width >> shift) + (x >> shift),
                    (size_t)w);
     }
+    scene_add_grain(picture, step);
 }
 
 #endif
