@@ -233,6 +233,10 @@ class IceAgent(Connection):
         if self._nominated.get(_COMPONENT) is not before:
             self._announce_selected()
 
+    def protocol_lost(self, protocol: StunProtocol) -> None:
+        # Losing a relay is for the consent checks to notice: another pair may work.
+        pass
+
     def _check_list_maybe_fail(self) -> None:
         # Not before time is up: a viewer whose candidates are all hidden or unreachable still
         # reaches us with checks of its own (RFC 8863).

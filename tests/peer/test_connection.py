@@ -1,0 +1,346 @@
+"""Whole connections: real native hub, plain aiortc on the other side, loopback between them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from aiortc import RTCDataChannel
+
+from native import Codec, Source, SrtpProfile, Stream, StreamSettings
+from peer.connection import (
+    MAX_REMOTE_CHANNELS,
+    Connection,
+    ConnectionEvents,
+    ConnectionSettings,
+    ConnectionState,
+    InvalidState,
+)
+from peer.dtls import Certificate
+from peer.hub import HubSettings, MediaHub
+from peer.ice import IceSettings, IceTiming
+from peer.sdp import SdpError, VideoOffer
+
+from .viewer import Viewer, use_loopback
+
+CERTIFICATE = Certificate()
+
+
+class Watcher(ConnectionEvents):
+    """Remembers what a connection tells."""
+
+    def __init__(self) -> None:
+        self.states: list[ConnectionState] = []
+        self.candidates: list[str] = []
+        self.channels: asyncio.Queue[RTCDataChannel] = asyncio.Queue()
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    def state_changed(self, connection: Connection, state: ConnectionState) -> None:
+        self.states.append(state)
+        for future in self._waiting:
+            if not future.done():
+                future.set_result(None)
+
+    def candidate(self, connection: Connection, candidate: str) -> None:
+        self.candidates.append(candidate)
+
+    def data_channel(self, connection: Connection, channel: RTCDataChannel) -> None:
+        self.channels.put_nowait(channel)
+
+    async def until(self, state: ConnectionState, timeout: float = 20.0) -> None:
+        async with asyncio.timeout(timeout):
+            while state not in self.states:
+                future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                self._waiting.add(future)
+                await future
+                self._waiting.discard(future)
+
+
+@pytest.fixture(autouse=True)
+def _loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_loopback(monkeypatch)
+
+
+@pytest.fixture
+async def hub() -> AsyncIterator[MediaHub]:
+    hub = MediaHub(HubSettings(bind=("127.0.0.1",)))
+    yield hub
+    await hub.close()
+    # An aiortc.RTCPeerConnection that is closed while it connects leaves its task behind.
+    others = [t for t in asyncio.all_tasks() if "RTCPeerConnection" not in repr(t)]
+    assert others == [asyncio.current_task()], "tasks were left behind"
+
+
+@pytest.fixture
+async def stream(hub: MediaHub) -> AsyncIterator[Stream]:
+    settings = StreamSettings(fps=30, bitrate=1_000_000, idr_interval_ms=50)
+    stream = Stream(Source.pattern(320, 180), settings, hub.native)
+    yield stream
+    stream.close()
+
+
+def settings(**changes: object) -> ConnectionSettings:
+    video = changes.pop("video", None) or VideoOffer(width=320, height=180, fps=30)
+    return ConnectionSettings(video=video, **changes)  # type: ignore[arg-type]
+
+
+async def connect(connection: Connection, viewer: Viewer) -> None:
+    await connection.accept_answer(await viewer.answer(await connection.create_offer()))
+
+
+async def test_viewer_decodes_the_stream_and_leaves_cleanly(hub: MediaHub, stream: Stream) -> None:
+    watcher = Watcher()
+    connection = Connection(hub, watcher, settings(), CERTIFICATE)
+    connection.send_stream(stream)
+    async with Viewer() as viewer:
+        await connect(connection, viewer)
+        await viewer.until_frames(20)
+        assert (viewer.frames[0].width, viewer.frames[0].height) == (320, 180)
+        stats = connection.stats()
+        assert stats.state is ConnectionState.CONNECTED
+        assert stats.srtp_profile is SrtpProfile.AEAD_AES_128_GCM
+        assert not stats.relayed
+        assert stats.media is not None
+        assert stats.media.frames >= 20
+        await connection.close()
+        await connection.close()
+        await asyncio.wait_for(viewer.closed.wait(), 10)
+    assert watcher.states == [
+        ConnectionState.GATHERING,
+        ConnectionState.OFFERED,
+        ConnectionState.CONNECTING,
+        ConnectionState.CONNECTED,
+        ConnectionState.CLOSED,
+    ]
+    assert connection.stats().media is None
+
+
+async def test_two_viewers_share_one_port(hub: MediaHub, stream: Stream) -> None:
+    first, second = (Connection(hub, None, settings(), CERTIFICATE) for _ in range(2))
+    for connection in (first, second):
+        connection.send_stream(stream)
+    async with Viewer() as one, Viewer() as two:
+        await asyncio.gather(connect(first, one), connect(second, two))
+        await asyncio.gather(one.until_frames(10), two.until_frames(10))
+        assert first.stats().path != second.stats().path
+        await second.close()
+        await one.until_frames(len(one.frames) + 10)
+        await first.close()
+    assert hub.stats.unknown_user == 0
+
+
+async def test_a_viewer_without_h264_gets_vp8(hub: MediaHub) -> None:
+    offered = VideoOffer(width=320, height=180, fps=30, codecs=(Codec.VP8,))
+    connection = Connection(hub, None, settings(video=offered), CERTIFICATE)
+    async with Viewer() as viewer:
+        await connect(connection, viewer)
+        assert connection.answer is not None
+        assert connection.answer.video is not None
+        assert connection.answer.video.codec is Codec.VP8
+        await connection.close()
+
+
+async def test_data_channels_both_ways(hub: MediaHub) -> None:
+    watcher = Watcher()
+    connection = Connection(hub, watcher, settings(), CERTIFICATE)
+    ours = connection.create_data_channel("input", ordered=False, max_retransmits=0)
+    received: asyncio.Queue[object] = asyncio.Queue()
+    ours.on("message", received.put_nowait)
+    async with Viewer() as viewer:
+        await connect(connection, viewer)
+        theirs = await asyncio.wait_for(viewer.channels.get(), 10)
+        assert (theirs.label, theirs.ordered, theirs.maxRetransmits) == ("input", False, 0)
+        theirs.send(b"\x00\x01")
+        assert await asyncio.wait_for(received.get(), 10) == b"\x00\x01"
+        viewer.pc.createDataChannel("chat")
+        opened = await asyncio.wait_for(watcher.channels.get(), 10)
+        assert opened.label == "chat"
+        await connection.close()
+
+
+async def test_a_viewer_may_not_open_channels_without_end(hub: MediaHub) -> None:
+    watcher = Watcher()
+    connection = Connection(hub, watcher, settings(), CERTIFICATE)
+    async with Viewer() as viewer:
+        await connect(connection, viewer)
+        channels = [viewer.pc.createDataChannel(str(i)) for i in range(MAX_REMOTE_CHANNELS + 1)]
+        closed = asyncio.Event()
+        channels[-1].on("close", closed.set)
+        await asyncio.wait_for(closed.wait(), 10)
+        assert watcher.channels.qsize() == MAX_REMOTE_CHANNELS
+        await connection.close()
+
+
+async def test_a_viewer_that_leaves_closes_the_connection(hub: MediaHub, stream: Stream) -> None:
+    watcher = Watcher()
+    connection = Connection(hub, watcher, settings(), CERTIFICATE)
+    connection.send_stream(stream)
+    async with Viewer() as viewer:
+        await connect(connection, viewer)
+        await viewer.until_frames(1)
+    await watcher.until(ConnectionState.CLOSED)
+    await connection.close()
+    assert connection.failure == ""
+
+
+async def test_a_viewer_that_vanishes_is_given_up(
+    hub: MediaHub, stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aioice.stun.RETRY_RTO", 0.02)
+    timing = IceTiming(consent=0.05, consent_retry=0.01, consent_expiry=0.4)
+    watcher = Watcher()
+    connection = Connection(hub, watcher, settings(ice=IceSettings(timing=timing)), CERTIFICATE)
+    connection.send_stream(stream)
+    async with Viewer() as viewer:
+        await connect(connection, viewer)
+        await viewer.until_frames(1)
+        # Deaf from here on, without a farewell.
+        ice = viewer.pc.getTransceivers()[0].receiver.transport.transport
+        for protocol in ice._connection._protocols:
+            monkeypatch.setattr(protocol, "datagram_received", lambda data, addr: None)
+        await watcher.until(ConnectionState.FAILED)
+        assert ConnectionState.DISCONNECTED in watcher.states
+        assert connection.failure == "the viewer stopped answering"
+        assert connection.stats().media is None
+        await connection.close()
+
+
+async def test_a_bad_answer_leaves_room_for_a_good_one(hub: MediaHub) -> None:
+    watcher = Watcher()
+    connection = Connection(hub, watcher, settings(), CERTIFICATE)
+    async with Viewer() as viewer:
+        answer = await viewer.answer(await connection.create_offer())
+        with pytest.raises(SdpError, match="a=setup:actpass"):
+            await connection.accept_answer(answer.replace("a=setup:active", "a=setup:actpass"))
+        await connection.accept_answer(answer)
+        await watcher.until(ConnectionState.CONNECTED)
+        await connection.close()
+
+
+async def test_another_certificate_than_announced_fails(hub: MediaHub) -> None:
+    watcher = Watcher()
+    connection = Connection(hub, watcher, settings(), CERTIFICATE)
+    async with Viewer() as viewer:
+        lines = (await viewer.answer(await connection.create_offer())).splitlines()
+        forged = [
+            f"a=fingerprint:sha-256 {':'.join(['AB'] * 32)}" if "sha-256" in line else line
+            for line in lines
+        ]
+        await connection.accept_answer("\r\n".join(forged) + "\r\n")
+        await watcher.until(ConnectionState.FAILED)
+        assert connection.failure == "the viewer's certificate is not the one its answer announced"
+        await connection.close()
+
+
+async def test_nobody_there_fails_in_time(hub: MediaHub) -> None:
+    watcher = Watcher()
+    ice = IceSettings(timing=IceTiming(connect=0.05))
+    connection = Connection(hub, watcher, settings(ice=ice), CERTIFICATE)
+    async with Viewer() as viewer:
+        answer = await viewer.answer(await connection.create_offer())
+    await connection.accept_answer(answer)
+    await watcher.until(ConnectionState.FAILED)
+    assert connection.failure == "no candidate pair works"
+    await connection.close()
+
+
+async def test_late_candidates_connect(hub: MediaHub) -> None:
+    watcher = Watcher()
+    connection = Connection(hub, watcher, settings(), CERTIFICATE)
+    async with Viewer() as viewer:
+        # Without the host's candidates the viewer cannot begin, without its own the host cannot.
+        offer = await connection.create_offer()
+        bare = "".join(line for line in offer.splitlines(keepends=True) if "candidate" not in line)
+        answer = (await viewer.answer(bare)).splitlines()
+        candidates = [line for line in answer if line.startswith("a=candidate:")]
+        assert candidates
+        await connection.accept_answer(
+            "\r\n".join(line for line in answer if "candidate" not in line) + "\r\n"
+        )
+        with pytest.raises(SdpError, match="candidate is malformed"):
+            await connection.add_candidate("candidate:1 1 udp many 127.0.0.1 1 typ host")
+        await connection.add_candidate(candidates[0].removeprefix("a="))
+        await connection.add_candidate("")
+        await watcher.until(ConnectionState.CONNECTED)
+        await connection.close()
+
+
+async def test_ipv6_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_loopback(monkeypatch, "::1")
+    hub = MediaHub(HubSettings(bind=("127.0.0.1", "::1")))
+    stream = Stream(Source.pattern(320, 180), StreamSettings(fps=30), hub.native)
+    connection = Connection(hub, None, settings(), CERTIFICATE)
+    connection.send_stream(stream)
+    async with Viewer() as viewer:
+        await connect(connection, viewer)
+        await viewer.until_frames(5)
+        path = connection.stats().path
+        assert path is not None
+        assert path.host == "::1"
+        await connection.close()
+    stream.close()
+    await hub.close()
+
+
+@pytest.fixture
+def attacker() -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.bind(("127.0.0.1", 0))
+        yield udp
+
+
+async def test_a_flood_of_rubbish_disturbs_nobody(
+    hub: MediaHub, stream: Stream, attacker: socket.socket
+) -> None:
+    rng = random.Random(7)
+    connection = Connection(hub, None, settings(), CERTIFICATE)
+    connection.send_stream(stream)
+    async with Viewer() as viewer:
+        await connect(connection, viewer)
+        await viewer.until_frames(5)
+        for i in range(2000):
+            first = rng.choice((0, 1, 20, 22, 63, 64, 79, 128, 200, 255))
+            body = bytes([first]) + rng.randbytes(rng.randrange(60))
+            attacker.sendto(body, ("127.0.0.1", hub.port))
+            if i % 50 == 0:
+                await asyncio.sleep(0)
+        await viewer.until_frames(len(viewer.frames) + 10)
+        assert connection.state is ConnectionState.CONNECTED
+        assert hub.stats.malformed > 0
+        assert hub.stats.unknown_source > 0
+        await connection.close()
+
+
+async def test_methods_in_the_wrong_state_say_so(hub: MediaHub) -> None:
+    connection = Connection(hub, None, settings(), CERTIFICATE)
+    with pytest.raises(InvalidState, match="accept_answer is not for a connection that is new"):
+        await connection.accept_answer("v=0")
+    await connection.create_offer()
+    with pytest.raises(InvalidState, match="create_offer"):
+        await connection.create_offer()
+    with pytest.raises(ValueError, match="label takes ASCII"):
+        connection.create_data_channel("späße")
+    await connection.close()
+    with pytest.raises(InvalidState, match="create_data_channel"):
+        connection.create_data_channel("late")
+    await connection.add_candidate("whatever comes after the end")
+
+
+async def test_closing_at_every_stage_leaves_nothing(hub: MediaHub) -> None:
+    for stage in range(4):
+        connection = Connection(hub, None, settings(), CERTIFICATE)
+        async with Viewer() as viewer:
+            if stage > 0:
+                offer = await connection.create_offer()
+            if stage > 1:
+                await connection.accept_answer(await viewer.answer(offer))
+            for _ in range(20 * (stage - 2)):
+                await asyncio.sleep(0)
+            await connection.close()
+        assert connection.state is ConnectionState.CLOSED
+    assert not hub.ports[0]._by_user
+    assert not hub.ports[0]._by_address
+    assert not hub.ports[0]._transactions
