@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <xcb/xcb.h>
@@ -24,8 +25,9 @@ struct xvfb {
     xcb_gcontext_t gc;
 };
 
-/* False, with the reason printed, when there is no Xvfb. `depth` 24 for what capture can read. */
-static inline bool xvfb_start(struct xvfb *xvfb, int width, int height, int depth)
+/* False, with the reason printed, when there is no Xvfb. `depth` 24 for what capture can read;
+ * `tcp`: can be reached as 127.0.0.1:N, too. */
+static inline bool xvfb_start(struct xvfb *xvfb, int width, int height, int depth, bool tcp)
 {
     int pipe_fds[2];
     char number[12] = "", screen[48], fd_text[12];
@@ -38,9 +40,12 @@ static inline bool xvfb_start(struct xvfb *xvfb, int width, int height, int dept
     xvfb->pid = fork();
     if (xvfb->pid == 0) {
         int null = open("/dev/null", O_WRONLY);
+        dup2(null, 1);
         dup2(null, 2);
+        prctl(PR_SET_PDEATHSIG, SIGTERM); /* a test that crashes leaves no server behind */
         close(pipe_fds[0]);
-        execlp("Xvfb", "Xvfb", "-displayfd", fd_text, "-screen", "0", screen, "-ac", (char *)NULL);
+        execlp("Xvfb", "Xvfb", "-displayfd", fd_text, "-screen", "0", screen, "-noreset",
+               tcp ? "-listen" : "-nolisten", "tcp", (char *)NULL);
         _exit(127);
     }
     close(pipe_fds[1]);
@@ -102,6 +107,26 @@ static inline void xvfb_fill(struct xvfb *xvfb, xcb_drawable_t drawable, int x, 
 
     xcb_change_gc(xvfb->client, xvfb->gc, XCB_GC_FOREGROUND, &colour);
     xcb_poly_fill_rectangle(xvfb->client, drawable, xvfb->gc, 1, &rect);
+}
+
+/* Move the pointer as a mouse would: XTEST's FakeInput (6 = motion, to an absolute place). */
+static inline void xvfb_move_mouse(struct xvfb *xvfb, int x, int y)
+{
+    static xcb_extension_t xtest = {"XTEST", 0};
+    struct {
+        uint8_t major_opcode, minor_opcode;
+        uint16_t length;
+        uint8_t type, detail, pad1[2];
+        uint32_t time, root, pad2[2];
+        int16_t x, y;
+        uint32_t pad3;
+        uint8_t pad4[3], device;
+    } request = {.type = 6, .root = xvfb->screen->root, .x = (int16_t)x, .y = (int16_t)y};
+    xcb_protocol_request_t protocol = {1, &xtest, 2, 1};
+    struct iovec parts[3] = {{NULL, 0}, {NULL, 0}, {&request, sizeof request}};
+
+    xcb_send_request(xvfb->client, 0, parts + 2, &protocol);
+    xvfb_sync(xvfb);
 }
 
 static inline void xvfb_warp(struct xvfb *xvfb, int x, int y)
