@@ -43,7 +43,7 @@ def launcher(variant: str) -> list[str]:
 @pytest.mark.sanitizer
 @pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize("variant", ["test", "asan", "tsan"])
-def test_c(build, variant: str, program: str):
+def test_c(build, variant: str, program: str, tmp_path: Path):
     build(variant)
     target = f"../build/native/{variant}/{program}"
     compiled = make(target)
@@ -55,16 +55,18 @@ def test_c(build, variant: str, program: str):
         "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
         **os.environ,
     }
-    result = subprocess.run(
-        [*launcher(variant), str(ROOT / "build/native" / variant / program)],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        timeout=300,
-        check=False,
-    )
-    assert result.returncode == 0, result.stdout
-    assert "ok " in result.stdout, f"{program} ran no test"
+    # Into a file: a pipe would stay open for as long as anything that the program started runs.
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        result = subprocess.run(
+            [*launcher(variant), str(ROOT / "build/native" / variant / program)],
+            cwd=ROOT,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            timeout=300,
+            check=False,
+        )
+    said = log.read_text(errors="replace")
+    assert result.returncode == 0, said
+    assert "ok " in said, f"{program} ran no test"
