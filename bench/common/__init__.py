@@ -1,0 +1,1 @@
+"""What the benchmarks share: results, the machine, processes, displays, and the sender measured."""
