@@ -21,7 +21,7 @@ enum {
     MAX_THREADS = 4,
     MAX_SLICES = 16,
     MAX_CHOSEN_SLICES = 8,
-    PAYLOADS_PER_SLICE = 4, /* a chosen slice is worth this many packets */
+    PAYLOADS_PER_SLICE = 3, /* a chosen slice is worth this many packets */
     MB = 16,                /* a macroblock's width and height in pixels */
     LENGTH_PREFIX_BYTES = 4 /* what x264 puts before a NAL unit when b_annexb is off */
 };
