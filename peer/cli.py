@@ -38,7 +38,7 @@ examples:
       a part of a display; --monitor HDMI-1 and --window 0x1c00007 are other parts
   playcast host --source pattern --fps 30 --json
       a test picture, with one JSON object a second on standard output
-  playcast host --signalling wss://play.example/ws --room arena --token "$TOKEN" \\
+  PLAYCAST_TOKEN=… playcast host --signalling wss://play.example/ws --room arena \\
                 --bind 0.0.0.0 --udp-port 40000 --announce 203.0.113.5
       through a server that others reach too, with one UDP port to forward
 
@@ -174,7 +174,7 @@ def _add_host(host: argparse.ArgumentParser) -> None:
             help=f"a {name.upper()} server for host and viewers; repeatable",
         )
     reach.add_argument("--signalling", metavar="URL", help="join this server (ws://, wss://)")
-    reach.add_argument("--token", help="what that server asks for")
+    reach.add_argument("--token", help="what that server asks for ($PLAYCAST_TOKEN)")
     reach.add_argument("--room", type=_room, default="play", help="(%(default)s)")
     reach.add_argument(
         "--max-viewers", type=_whole(1, 10_000), default=32, help="at a time (%(default)s)"

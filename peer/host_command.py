@@ -71,8 +71,9 @@ def _check(options: argparse.Namespace) -> None:
     elif options.size and (options.source == "x11" or options.display or parts):
         raise UsageError("--size is the game's or the pattern's: of a display take a --region")
     if options.signalling:
+        options.token = options.token or os.environ.get("PLAYCAST_TOKEN")
         if not options.token:
-            raise UsageError("--signalling needs --token: what that server lets you in with")
+            raise UsageError("--signalling needs --token (or $PLAYCAST_TOKEN): what lets you in")
         if options.port is not None:
             raise UsageError("--port is of our own server: it does not go with --signalling")
         if not options.signalling.startswith(("ws://", "wss://")):
@@ -176,7 +177,7 @@ def _import_engine() -> None:
 def _server(options: argparse.Namespace) -> ServerChild:
     ice = [word for text, _ in options.stun for word in ("--stun", text)]
     ice += [word for text, _ in options.turn for word in ("--turn", text)]
-    return ServerChild(room=options.room, port=options.port, ice=ice, log_level=options.log_level)
+    return ServerChild(room=options.room, port=options.port, ice=ice)
 
 
 def _virtual_display(options: argparse.Namespace) -> VirtualDisplay | None:

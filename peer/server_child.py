@@ -51,14 +51,13 @@ class ServerChild:
         room: str,
         port: int | None = None,
         ice: Sequence[str] = (),
-        log_level: str = "error",
     ) -> None:
         """``port`` ``None`` is the usual one, or any free one when that is taken.
 
         ``ice``: the server's own options ``--stun`` and ``--turn``, with their values.
         """
         where = ("--or-any-port",) if port is None else ("--port", str(port))
-        self._options = ("--room", room, "--log-level", log_level, *where, *ice)
+        self._options = ("--room", room, "--log-level", "error", *where, *ice)
         self._child: Child | None = None
 
     async def __aenter__(self) -> Self:

@@ -1,0 +1,125 @@
+"""The server's command line."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from websockets.asyncio.client import connect
+
+from signalling import DevIssuer
+from signalling.__main__ import main
+from signalling.dev import AUDIENCE, ISSUER
+from signalling.messages import Hello, Welcome, decode_server, encode
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _own_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["serve"], "--issuer and --jwks, or --dev"),
+        (["serve", "--issuer", "x", "--jwks", "y"], "--audience or --azp"),
+        (["serve", "--dev", "--jwks", "y"], "--jwks"),
+        (
+            ["serve", "--issuer", "x", "--jwks", "http://192.0.2.1/jwks", "--audience", "z"],
+            "https",
+        ),
+    ],
+)
+def test_options_that_make_no_sense_are_named(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["serve", "--port", "70000"], "--port: takes 0..65535"),
+        (["serve", "--stun", "http://h"], "--stun: an ICE server is"),
+        (["serve", "--room", "a/b"], "--room: takes 1 to 64"),
+        (["token", "--role", "king"], "--role: invalid choice"),
+        (["token", "--lifetime", "soon"], "--lifetime: takes a time"),
+        (["token", "--lifetime", "0"], "--lifetime: takes a time"),
+        (["token", "--room", "**"], "--room: takes 1 to 64"),
+    ],
+)
+def test_a_wrong_value_is_named(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_dev_mode_stays_on_loopback(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "--dev", "--host", "0.0.0.0"]) == 1
+    assert "loopback" in capsys.readouterr().err
+
+
+async def test_a_minted_token_is_good_for_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--room", "den", "--role", "host", "--subject", "ann", "--lifetime", "2h"]
+    assert main(["token", *words]) == 0
+    verifier = DevIssuer.load().verifier()
+    identity = await verifier.verify(capsys.readouterr().out.strip())
+    await verifier.close()
+    assert (identity.subject, identity.room, identity.role) == ("ann", "den", "host")
+
+
+@asynccontextmanager
+async def serving(*words: str) -> AsyncIterator[dict[str, object]]:
+    """The server as a child; yields what it tells its parent. It must end well on SIGTERM."""
+    read_end, write_end = os.pipe()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "signalling", "serve", "--ready-fd", str(write_end), *words),
+        cwd=ROOT,
+        pass_fds=(write_end,),
+    )
+    os.close(write_end)
+    try:
+        with os.fdopen(read_end) as ready:
+            yield json.loads(await asyncio.to_thread(ready.readline))
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def joins(url: str, token: str) -> bool:
+    async with connect(url, proxy=None) as socket:
+        await socket.send(encode(Hello(token, "den", "host")))
+        return isinstance(decode_server(await socket.recv()), Welcome)
+
+
+async def test_a_server_with_an_issuer_of_its_own(tmp_path: Path) -> None:
+    issuer = DevIssuer.generate()
+    keys = tmp_path / "jwks.json"
+    keys.write_text(json.dumps(issuer.jwks()))
+    words = ("--issuer", ISSUER, "--jwks", str(keys), "--audience", AUDIENCE, "--port", "0")
+    async with serving(*words) as found:
+        url = str(found["websocket_url"])
+        assert found["tokens"] == {}
+        assert await joins(url, issuer.mint("h", "den", "host"))
+        assert not await joins(url, DevIssuer.generate().mint("h", "den", "host"))
+
+
+async def test_the_usual_port_gives_way_when_told_to() -> None:
+    async with serving("--dev", "--port", "0") as first:
+        port = str(first["url"]).rstrip("/").rpartition(":")[2]
+        async with serving("--dev", "--port", port, "--or-any-port") as second:
+            assert second["url"] != first["url"]
