@@ -99,7 +99,7 @@ def _aiortc_main(port: int, ms: int, cpu: int | None) -> None:
         "packetize": _ns(ms, lambda: H264Encoder._packetize([slice_nal]), packets),
     }
     extensions = HeaderExtensionsMap()
-    sink = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sink, address = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), ("127.0.0.1", port)
     for name, profile, key_bytes in (
         ("gcm", Policy.SRTP_PROFILE_AEAD_AES_128_GCM, 28),
         ("cm", Policy.SRTP_PROFILE_AES128_CM_SHA1_80, 30),
@@ -119,7 +119,6 @@ def _aiortc_main(port: int, ms: int, cpu: int | None) -> None:
 
         found[f"protect.{name}"] = _ns(ms, protect, 1)
         if name == "gcm":
-            address = ("127.0.0.1", port)
             found["send"] = _ns(ms, lambda: sink.sendto(protect(), address), 1)
     print(json.dumps(found))
 

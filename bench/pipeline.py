@@ -17,12 +17,11 @@ import statistics
 import sys
 from typing import Any
 
-from native import Stage
-
 from bench.common.display import SCENES, Scene, painted_display
 from bench.common.report import Report, alternate, parse_options, percentile
 from bench.common.subject import Frame, Subject, SubjectResult, run_subject
 from bench.common.tools import start_drain, start_tool
+from native import Stage
 
 STEPS = {
     "damage_to_capture": (Stage.DAMAGE, Stage.CAPTURE_START),
@@ -123,9 +122,7 @@ def _ours(
     if painted["late"] > 0:
         report.note(f"{where}: the painter missed {painted['late']} of {painted['frames']} frames")
     if drained["packets"] < result.total_packets * 0.99:
-        report.invalid(
-            f"{where}: {drained['packets']} of {result.total_packets} packets arrived"
-        )
+        report.invalid(f"{where}: {drained['packets']} of {result.total_packets} packets arrived")
     if not result.gso:
         report.note("the kernel refuses GSO: packets went out by sendmmsg")
     return result

@@ -69,7 +69,9 @@ def parse_options(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--quick", action="store_true", help="fewer and shorter runs")
-    parser.add_argument("--runs", type=int, help=f"of each case ({runs}; with --quick {quick_runs})")
+    parser.add_argument(
+        "--runs", type=int, help=f"of each case ({runs}; with --quick {quick_runs})"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the results go")
     parser.add_argument("--only", default="", metavar="TEXT", help="only cases whose name has it")
     known = ",".join(contenders) or "there are none here"
@@ -175,7 +177,7 @@ class Report:
         result = self.to_json()
         self.options.json_path.parent.mkdir(parents=True, exist_ok=True)
         self.options.json_path.write_text(json.dumps(result, indent=2) + "\n")
-        console = Console()
+        console = wide_console()
         console.print(result_table(result))
         machine = result["machine"]
         console.print(
@@ -192,10 +194,16 @@ class Report:
         return 1 if self.errors else 0
 
 
+def wide_console() -> Console:
+    """A terminal's width, or what the tables need where there is no terminal."""
+    console = Console()
+    return console if console.is_terminal else Console(width=140)
+
+
 def result_table(result: dict[str, Any]) -> Table:
     """A benchmark's figures with their targets."""
     table = Table(title=f"{result['bench']} ({result['settings']['runs']} runs: median, min, max)")
-    table.add_column("metric")
+    table.add_column("metric", no_wrap=True)
     for heading in ("median", "min", "max"):
         table.add_column(heading, justify="right")
     table.add_column("unit")

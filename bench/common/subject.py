@@ -15,6 +15,7 @@ import os
 import sys
 import time
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from bench.common.display import Scene
@@ -24,6 +25,7 @@ from bench.common.tools import Process
 KEY = bytes(range(1, 29))
 """Master key and salt of AEAD_AES_128_GCM, for both directions."""
 PAYLOAD_TYPE = 96
+IO_THREAD = "playcast-io"
 WARMUP_S = 1.5
 COLLECT_S = 5.0
 TIMEOUT_S = 120.0
@@ -127,8 +129,17 @@ class _Window:
 
 
 def _main(settings: dict[str, Any]) -> None:
-    from native import Address, Codec, Hub, MediaSettings, RateControl, Source, SrtpProfile, Stream
-    from native import StreamSettings
+    from native import (
+        Address,
+        Codec,
+        Hub,
+        MediaSettings,
+        RateControl,
+        Source,
+        SrtpProfile,
+        Stream,
+        StreamSettings,
+    )
 
     scene = Scene(**settings["scene"])
     if settings["display"]:
@@ -176,10 +187,9 @@ def _main(settings: dict[str, Any]) -> None:
 
 def _pin(io_cpu: int) -> None:
     others = os.sched_getaffinity(0) - {io_cpu}
-    for task in os.listdir("/proc/self/task"):
-        with open(f"/proc/self/task/{task}/comm") as file:
-            is_io = file.read().strip() == "playcast-io"
-        os.sched_setaffinity(int(task), {io_cpu} if is_io else others)
+    for task in Path("/proc/self/task").iterdir():
+        is_io = (task / "comm").read_text().strip() == IO_THREAD
+        os.sched_setaffinity(int(task.name), {io_cpu} if is_io else others)
 
 
 def _begin(stream: Any, hub: Any, peers: list[Any]) -> _Window:
