@@ -94,6 +94,8 @@ int pc_rendition_prepare(struct pc_rendition *rendition, int width, int height)
     settings->on_unit = on_unit;
     settings->context = rendition;
     rendition->force_idr = true;
+    if (rendition->codec == PC_CODEC_H264)
+        memset(&rendition->packetizer, 0, sizeof rendition->packetizer);
     return rendition->codec == PC_CODEC_H264 ? pc_encoder_open_h264(settings, &rendition->encoder)
                                              : pc_encoder_open_vp8(settings, &rendition->encoder);
 }
