@@ -60,6 +60,8 @@ MAX_STATS_BACKLOG = 64 * 1024
 MAX_ICE_SERVERS = 8
 MAX_WAITING = 1024
 """Viewers that are remembered while there is no place for them."""
+OUR_MISTAKE = "a mistake of ours"
+"""Met through one viewer, it must not end the stream of the others."""
 
 
 class SourceGone(Exception):
@@ -337,6 +339,9 @@ class Host:
             await viewer.connection.accept_answer(sdp)
         except (SdpError, InvalidState) as error:
             self._bad_input(viewer, "answer", error)
+        except Exception:
+            log.exception("viewer %s: %s", peer, OUR_MISTAKE)
+            self._drop(viewer, OUR_MISTAKE)
         else:
             viewer.cancel_timer()
 
@@ -348,6 +353,9 @@ class Host:
             await viewer.connection.add_candidate(candidate)
         except SdpError as error:
             self._bad_input(viewer, "candidate", error)
+        except Exception:
+            log.exception("viewer %s: %s", peer, OUR_MISTAKE)
+            self._drop(viewer, OUR_MISTAKE)
 
     def _bad_input(self, viewer: _Viewer, what: str, error: Exception) -> None:
         self.bad_input += 1

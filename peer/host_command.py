@@ -58,6 +58,9 @@ def run_host(options: argparse.Namespace) -> int:
     except (HostingError, ChildError) as error:
         print(f"playcast host: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. Nothing may be flushed into the broken pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

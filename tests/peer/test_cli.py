@@ -251,6 +251,15 @@ async def test_ctrl_c_while_starting_is_clean_too() -> None:
     assert "Traceback" not in said
 
 
+async def test_a_reader_that_goes_away_ends_the_host_quietly() -> None:
+    async with playcast(*PATTERN) as run:
+        await run.report()
+        run.process._transport.get_pipe_transport(1).close()  # type: ignore[attr-defined]
+        said = await run.err.read()
+        assert await run.process.wait() == 0
+    assert b"Traceback" not in said
+
+
 async def test_a_busy_port_is_a_clear_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -125,6 +125,8 @@ class FakeConnection:
     async def accept_answer(self, sdp: str) -> None:
         if sdp == "bad":
             raise SdpError("there is no a=mid")
+        if sdp == "bug":
+            raise ZeroDivisionError
         if self.state is not State.OFFERED:
             raise InvalidState("accept_answer is not for this state")
         self.answer = SimpleNamespace(video=SimpleNamespace(codec=Codec.H264))
@@ -301,6 +303,16 @@ async def test_bad_input_is_counted_and_touches_nobody_else(scene: Scene) -> Non
     assert good.state is State.CONNECTED
     await scene.signalling.say(Answer("eve", "fine"))  # a better one may follow
     assert bad.state is State.CONNECTING
+    assert not scene.running.done()
+
+
+async def test_a_mistake_of_ours_costs_one_viewer(scene: Scene) -> None:
+    await scene.start()
+    good = await scene.play("anna")
+    unlucky = await scene.join("eve")
+    await scene.signalling.say(Answer("eve", "bug"))
+    assert unlucky.state is State.CLOSED
+    assert good.state is State.CONNECTED
     assert not scene.running.done()
 
 
