@@ -32,9 +32,15 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from aiortc import RTCDataChannel
-
-from native import Codec, SourceLost, SourceResized, SrtpProfile, Stream, StreamFailed, clock_ns
+from native import (
+    NativeError,
+    SourceLost,
+    SourceResized,
+    SrtpProfile,
+    Stream,
+    StreamFailed,
+    clock_ns,
+)
 from peer.connection import (
     Connection,
     ConnectionEvents,
@@ -46,17 +52,16 @@ from peer.dtls import GCM_PROFILES, Certificate
 from peer.gathering import IceServer
 from peer.hub import MediaHub, StreamEvent
 from peer.ice import IceSettings
-from peer.report import HostReport, Meter, ViewerReport
+from peer.report import HostReport, Meter
 from peer.sdp import SdpError, VideoOffer
 from peer.signalling_client import ClientState, SignallingClient
 from peer.tracks import NativeTrack
+from peer.viewer import Viewer
 from signalling import messages
 
 log = logging.getLogger(__name__)
 
 STATS_LABEL = "stats"
-MAX_STATS_BACKLOG = 64 * 1024
-"""Bytes that may wait in a viewer's stats channel before it misses a message."""
 MAX_ICE_SERVERS = 8
 MAX_WAITING = 1024
 """Viewers that are remembered while there is no place for them."""
@@ -135,7 +140,7 @@ class Host:
         self._on_report = on_report
         self._make_connection = make_connection
         self._certificate = Certificate()
-        self._viewers: dict[str, _Viewer] = {}
+        self._viewers: dict[str, Viewer] = {}
         self._waiting: dict[str, None] = {}
         self._ice_servers: tuple[IceServer, ...] = ()
         self._outbox: asyncio.Queue[messages.ClientMessage] = asyncio.Queue()
@@ -265,11 +270,15 @@ class Host:
             log.warning("no place for viewer %s: --max-viewers is %d", peer, len(self._viewers))
             return
         self._waiting.pop(peer, None)
-        viewer = _Viewer(self, peer)
+        viewer = Viewer(self, peer)
+        try:
+            viewer.connection = connection = self._make_connection(
+                self._hub, viewer, self._connection_settings(), self._certificate
+            )
+        except NativeError as error:
+            log.warning("no connection for viewer %s: %s", peer, error.strerror)
+            return
         self._viewers[peer] = viewer
-        viewer.connection = connection = self._make_connection(
-            self._hub, viewer, self._connection_settings(), self._certificate
-        )
         viewer.stats_channel = connection.create_data_channel(
             STATS_LABEL, ordered=False, max_retransmits=0
         )
@@ -357,7 +366,7 @@ class Host:
             log.exception("viewer %s: %s", peer, OUR_MISTAKE)
             self._drop(viewer, OUR_MISTAKE)
 
-    def _bad_input(self, viewer: _Viewer, what: str, error: Exception) -> None:
+    def _bad_input(self, viewer: Viewer, what: str, error: Exception) -> None:
         self.bad_input += 1
         level = logging.DEBUG if viewer.complained else logging.WARNING
         viewer.complained = True
@@ -365,12 +374,12 @@ class Host:
 
     # Connections ---------------------------------------------------------------------------------
 
-    def send_candidate(self, viewer: _Viewer, candidate: str) -> None:
+    def send_candidate(self, viewer: Viewer, candidate: str) -> None:
         """One of our candidates, for the viewer."""
         if self._viewers.get(viewer.peer) is viewer:
             self._outbox.put_nowait(messages.Candidate(viewer.peer, candidate))
 
-    def connection_changed(self, viewer: _Viewer, state: ConnectionState) -> None:
+    def connection_changed(self, viewer: Viewer, state: ConnectionState) -> None:
         """A viewer's connection has a new state."""
         if state is ConnectionState.CONNECTED:
             log.info("viewer %s is connected", viewer.peer)
@@ -379,11 +388,11 @@ class Host:
         elif state is ConnectionState.CLOSED:
             self._forget(viewer)
 
-    def give_up(self, viewer: _Viewer) -> None:
+    def give_up(self, viewer: Viewer) -> None:
         """A viewer has not answered in time."""
         self._drop(viewer, "did not answer the offer")
 
-    def _drop(self, viewer: _Viewer, why: str) -> None:
+    def _drop(self, viewer: Viewer, why: str) -> None:
         """Forget a viewer now, and close its connection in the background."""
         if self._viewers.get(viewer.peer) is not viewer:
             return
@@ -391,7 +400,7 @@ class Host:
         self._forget(viewer)
         self._spawn(viewer.connection.close())
 
-    def _forget(self, viewer: _Viewer) -> None:
+    def _forget(self, viewer: Viewer) -> None:
         viewer.cancel_timer()
         if self._viewers.get(viewer.peer) is not viewer:
             return
@@ -440,69 +449,6 @@ class Host:
         if self._signalling.state is ClientState.JOINED:
             return ""
         return self._signalling.trouble or "joining the room"
-
-
-class _Viewer(ConnectionEvents):
-    """One viewer of a host, and its connection's events."""
-
-    connection: Connection
-    stats_channel: RTCDataChannel
-
-    def __init__(self, host: Host, peer: str) -> None:
-        self.peer = peer
-        self.present = True
-        """It is in the room."""
-        self.complained = False
-        self._host = host
-        self._timer: asyncio.TimerHandle | None = None
-
-    @property
-    def state(self) -> ConnectionState:
-        return self.connection.state
-
-    @property
-    def connected(self) -> bool:
-        """Media flows, or did and may again."""
-        return self.state in (ConnectionState.CONNECTED, ConnectionState.DISCONNECTED)
-
-    def give_up_after(self, seconds: float) -> None:
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._host.give_up, self)
-
-    def cancel_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def tell(self, bodies: dict[Codec, str]) -> None:
-        """Send the report of this viewer's encode, unless its channel is stuck."""
-        answer, channel = self.connection.answer, self.stats_channel
-        if answer is None or answer.video is None or channel.readyState != "open":
-            return
-        if channel.bufferedAmount <= MAX_STATS_BACKLOG:
-            channel.send(bodies[answer.video.codec])
-
-    def report(self) -> ViewerReport:
-        stats, answer = self.connection.stats(), self.connection.answer
-        media = stats.media
-        words = {ConnectionState.CONNECTED: "connected", ConnectionState.DISCONNECTED: "silent"}
-        return ViewerReport(
-            peer=self.peer,
-            state=words.get(stats.state, "connecting"),
-            codec=answer.video.codec.name if answer and answer.video else "",
-            rtt_ms=media.rtt_ms if media else None,
-            loss=media.loss if media else 0.0,
-            sent_bytes=media.bytes if media else 0,
-            resent_packets=media.rtx_packets if media else 0,
-            frames_dropped=media.frames_dropped if media else 0,
-        )
-
-    # ConnectionEvents ----------------------------------------------------------------------------
-
-    def state_changed(self, connection: Connection, state: ConnectionState) -> None:
-        self._host.connection_changed(self, state)
-
-    def candidate(self, connection: Connection, candidate: str) -> None:
-        self._host.send_candidate(self, candidate)
 
 
 def _ice_servers(given: Sequence[messages.IceServer]) -> tuple[IceServer, ...]:

@@ -1,6 +1,7 @@
 """The host: its dealings with viewers on stand-ins, and once with everything real."""
 
 import asyncio
+import errno
 import json
 from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ import pytest
 from native import (
     Codec,
     CodecStats,
+    NativeError,
     Percentiles,
     SourceLost,
     SrtpProfile,
@@ -312,6 +314,23 @@ async def test_a_mistake_of_ours_costs_one_viewer(scene: Scene) -> None:
     unlucky = await scene.join("eve")
     await scene.signalling.say(Answer("eve", "bug"))
     assert unlucky.state is State.CLOSED
+    assert good.state is State.CONNECTED
+    assert not scene.running.done()
+
+
+async def test_a_full_hub_costs_only_who_comes_last(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    await scene.start()
+    good = await scene.play("anna")
+
+    def full(*_: object) -> Any:
+        raise NativeError(errno.ENOSPC, "the hub holds no more peers")
+
+    scene.host._make_connection = full
+    await scene.signalling.say(PeerJoined("eve", "viewer"))
+    assert "the hub holds no more peers" in caplog.text
+    assert scene.host.viewers == ("anna",)
     assert good.state is State.CONNECTED
     assert not scene.running.done()
 

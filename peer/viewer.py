@@ -1,0 +1,91 @@
+"""One viewer, as its host keeps it: a connection, its stats channel, and a timer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from aiortc import RTCDataChannel
+
+from native import Codec
+from peer.connection import Connection, ConnectionEvents, ConnectionState
+from peer.report import ViewerReport
+
+MAX_STATS_BACKLOG = 64 * 1024
+"""Bytes that may wait in a viewer's stats channel before it misses a message."""
+
+
+class ViewerOwner(Protocol):
+    """What a viewer tells its host."""
+
+    def send_candidate(self, viewer: Viewer, candidate: str) -> None:
+        """One of our candidates, for the viewer."""
+
+    def connection_changed(self, viewer: Viewer, state: ConnectionState) -> None:
+        """The viewer's connection has a new state."""
+
+    def give_up(self, viewer: Viewer) -> None:
+        """The viewer has not answered in time."""
+
+
+class Viewer(ConnectionEvents):
+    """One viewer of a host; hands its connection's events on."""
+
+    connection: Connection
+    stats_channel: RTCDataChannel
+
+    def __init__(self, owner: ViewerOwner, peer: str) -> None:
+        self.peer = peer
+        self.present = True
+        """It is in the room."""
+        self.complained = False
+        self._owner = owner
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def state(self) -> ConnectionState:
+        return self.connection.state
+
+    @property
+    def connected(self) -> bool:
+        """Media flows, or did and may again."""
+        return self.state in (ConnectionState.CONNECTED, ConnectionState.DISCONNECTED)
+
+    def give_up_after(self, seconds: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._owner.give_up, self)
+
+    def cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def tell(self, bodies: dict[Codec, str]) -> None:
+        """Send the report of this viewer's encode, unless its channel is stuck."""
+        answer, channel = self.connection.answer, self.stats_channel
+        if answer is None or answer.video is None or channel.readyState != "open":
+            return
+        if channel.bufferedAmount <= MAX_STATS_BACKLOG:
+            channel.send(bodies[answer.video.codec])
+
+    def report(self) -> ViewerReport:
+        stats, answer = self.connection.stats(), self.connection.answer
+        media = stats.media
+        words = {ConnectionState.CONNECTED: "connected", ConnectionState.DISCONNECTED: "silent"}
+        return ViewerReport(
+            peer=self.peer,
+            state=words.get(stats.state, "connecting"),
+            codec=answer.video.codec.name if answer and answer.video else "",
+            rtt_ms=media.rtt_ms if media else None,
+            loss=media.loss if media else 0.0,
+            sent_bytes=media.bytes if media else 0,
+            resent_packets=media.rtx_packets if media else 0,
+            frames_dropped=media.frames_dropped if media else 0,
+        )
+
+    # ConnectionEvents ----------------------------------------------------------------------------
+
+    def state_changed(self, connection: Connection, state: ConnectionState) -> None:
+        self._owner.connection_changed(self, state)
+
+    def candidate(self, connection: Connection, candidate: str) -> None:
+        self._owner.send_candidate(self, candidate)
