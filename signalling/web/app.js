@@ -136,6 +136,9 @@ class App {
       return;
     }
     this.#endSession();
+    // A host that serves the page itself says goodbye and then takes its server down: the first is
+    // what a person needs to know, and stays true while this page looks for the server.
+    if (this.state === "host-left") return;
     let state = stateOfCode(code);
     if (state === "reconnecting") {
       const patience = this.#joined ? UNREACHABLE_TRIES : UNREACHABLE_FIRST_TRIES;
