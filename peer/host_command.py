@@ -224,7 +224,8 @@ def _open_track(options: argparse.Namespace, display: VirtualDisplay | None) -> 
             monitor=options.monitor,
             window=options.window or 0,
             region=options.region,
-            cursor=not options.no_cursor,
+            # On a display of our own nobody moves the pointer: it would sit in the game's middle.
+            cursor=not options.no_cursor and display is None,
             settings=settings,
         )
     except NativeError as error:
