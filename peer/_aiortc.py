@@ -44,10 +44,14 @@ MAX_PAIRS = 100
 ALLOCATION_MISMATCH = 437
 """TURN: this client address has an allocation already (RFC 8656 section 7.2)."""
 
+MISMATCH_PAUSE = 0.25
+"""Seconds between attempts to replace such an allocation. Servers keep it for a moment."""
+
 MAX_RELAY_BACKLOG = 256 * 1024
 """Bytes that may wait in a TCP connection to a TURN server before media is dropped."""
 
 _COMPONENT = 1
+_UNCHECKED = (CandidatePair.State.WAITING, CandidatePair.State.FROZEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,9 +199,8 @@ class IceAgent(Connection):
 
     async def _pace_checks(self) -> None:
         while True:
-            waiting = (CandidatePair.State.WAITING, CandidatePair.State.FROZEN)
             # With one component and one data stream nothing needs to be frozen.
-            pair = next((p for p in self._check_list if p.state in waiting and not p.task), None)
+            pair = next((p for p in self._check_list if p.state in _UNCHECKED and not p.task), None)
             if pair is None:
                 self._wake.clear()
                 await self._wake.wait()
@@ -207,8 +210,10 @@ class IceAgent(Connection):
 
     def sort_check_list(self) -> None:
         super().sort_check_list()
-        for pair in self._check_list[MAX_PAIRS:]:
-            if pair.task is None and pair.state is not CandidatePair.State.SUCCEEDED:
+        excess = len(self._check_list) - MAX_PAIRS
+        if excess > 0:
+            idle = [p for p in self._check_list if p.state in _UNCHECKED and p.task is None]
+            for pair in idle[-excess:]:
                 self._check_list.remove(pair)
         self._wake.set()
 
@@ -399,41 +404,57 @@ async def open_relay(
 ) -> RelayPort:
     """Allocate at a TURN server over UDP, through a socket of the hub.
 
-    ConnectionError or stun.TransactionError when the server refuses or stays silent.
+    ConnectionError or stun.TransactionError when the server refuses or stays silent. It may take
+    as long as the caller lets it.
     """
-    port = RelayPort(socket)
-    client = turn.TurnClientUdpProtocol(
-        server,
-        username=username,
-        password=password,
-        lifetime=turn.DEFAULT_ALLOCATION_LIFETIME,
-        channel_refresh_time=turn.DEFAULT_CHANNEL_REFRESH_TIME,
-    )
-    transport: ServerTransport = socket.serve(server, client)
-    client.connection_made(transport)
-    relay = turn.TurnTransport(client)
-    try:
+    deleted = False
+    while True:
+        port = RelayPort(socket)
+        client = turn.TurnClientUdpProtocol(
+            server,
+            username=username,
+            password=password,
+            lifetime=turn.DEFAULT_ALLOCATION_LIFETIME,
+            channel_refresh_time=turn.DEFAULT_CHANNEL_REFRESH_TIME,
+        )
+        transport: ServerTransport = socket.serve(server, client)
+        client.connection_made(transport)
+        relay = turn.TurnTransport(client)
         try:
             # create_turn_endpoint() insists on a socket of its own.
             await relay._connect(port)
-        except stun.TransactionFailed as error:
-            if error.response.error_code != ALLOCATION_MISMATCH:
+        except BaseException as error:
+            mismatch = _is_mismatch(error)
+            if mismatch and not deleted:
+                # Ours, from a process that held this port and did not end cleanly. Once: coturn
+                # keeps what is deleted for a second, and counts anew with each deletion.
+                deleted = True
+                await _delete_allocation(client)
+            transport.close()
+            if not mismatch:
                 raise
-            # Ours, from a process that held this port and did not end cleanly.
-            await _delete_allocation(client)
-            await relay._connect(port)
-    except BaseException:
-        transport.close()
-        raise
-    port.server = server
-    port._client, port._relay = client, relay
-    return port
+            await asyncio.sleep(MISMATCH_PAUSE)
+        else:
+            port.server = server
+            port._client, port._relay = client, relay
+            return port
+
+
+def _is_mismatch(error: BaseException) -> bool:
+    return (
+        isinstance(error, stun.TransactionFailed)
+        and error.response.error_code == ALLOCATION_MISMATCH
+    )
 
 
 async def _delete_allocation(client: turn.TurnClientUdpProtocol) -> None:
     request = stun.Message(message_method=stun.Method.REFRESH, message_class=stun.Class.REQUEST)
     request.attributes["LIFETIME"] = 0
-    await client.request_with_retry(request)
+    try:
+        await client.request_with_retry(request)
+    except stun.TransactionFailed as error:
+        if not _is_mismatch(error):  # it is gone already
+            raise
 
 
 async def open_stream_relay(

@@ -249,11 +249,9 @@ class SocketPort(DatagramPort):
     def received(self, datagram: Datagram) -> None:
         """A datagram event of this socket."""
         address = datagram.source.sockaddr
+        # ChannelData comes up whole: the native hub keeps only the media in it.
         data = datagram.data
         client = self._servers.get(address)
-        if datagram.channel:
-            # The native hub has taken the header off; a TURN client wants it.
-            data = struct.pack("!HH", datagram.channel, len(data)) + data
         is_stun = bool(data) and data[0] < 4
         if is_stun and data[8:20] in self._transactions:
             self.dispatch(data, address)

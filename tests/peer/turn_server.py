@@ -42,6 +42,7 @@ class TurnServer:
             f"--pidfile={self._folder}/pid",
             "--log-file=stdout",
             "--simple-log",
+            "--relay-threads=1",
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
