@@ -135,7 +135,6 @@ struct pc_event {
     uint32_t id;
     uint32_t a, b;
     int socket;
-    uint16_t channel; /* TURN channel that the datagram came through; 0 = none */
     struct pc_address from;
     uint32_t size;
     uint8_t data[2048];
@@ -261,7 +260,7 @@ struct pc_stream_stats {
     uint64_t encoded[2]; /* access units by codec */
     uint64_t encoded_bytes[2];
     uint64_t idrs[2];
-    uint64_t skipped;    /* not encoded: the network had not drained the last frame */
+    uint64_t skipped;    /* frame slots that passed while the network drained the last frame */
     uint64_t late;       /* frame slots missed: a stage took longer than the interval */
     uint64_t overshoots; /* P frames over the budget */
     int quantiser;       /* of the last H.264 frame */

@@ -93,13 +93,28 @@ static bool blocked(struct pc_stream *stream)
     return is_blocked;
 }
 
+/* The network keeps up again, or is waited for no longer: the slots that have passed meanwhile are
+ * skipped ones, not late ones. */
+static void end_blockage(struct pc_stream *stream, uint64_t now_ns)
+{
+    if (stream->blocked_since_ns == 0)
+        return;
+    uint64_t interval = interval_ns(stream);
+    uint64_t slots = (now_ns - stream->blocked_since_ns) / interval;
+    atomic_fetch_add(&stream->skipped, slots);
+    stream->next_slot_ns += slots * interval;
+    stream->blocked_since_ns = 0;
+}
+
 static uint64_t next_due(struct pc_stream *stream, uint64_t now_ns)
 {
     bool anyone = false;
     for (int i = 0; i < PC_CODEC_COUNT; i++)
         anyone = anyone || receiving(&stream->renditions[i]);
-    if (!anyone || stream->lost || stream->failed)
+    if (!anyone || stream->lost || stream->failed) {
+        stream->blocked_since_ns = 0;
         return UINT64_MAX;
+    }
 
     uint64_t due = stream->next_slot_ns;
     if (stream->source->ops->fd(stream->source) >= 0 && !stream->damaged) {
@@ -109,13 +124,11 @@ static uint64_t next_due(struct pc_stream *stream, uint64_t now_ns)
         due = later(due, keepalive < idr ? keepalive : idr);
     }
     if (due > now_ns || !blocked(stream)) {
-        stream->blocked_since_ns = 0;
+        end_blockage(stream, now_ns);
         return due;
     }
-    if (stream->blocked_since_ns == 0) {
+    if (stream->blocked_since_ns == 0)
         stream->blocked_since_ns = now_ns;
-        atomic_fetch_add(&stream->skipped, 1);
-    }
     return stream->blocked_since_ns + BLOCKED_LIMIT_NS;
 }
 
@@ -194,6 +207,7 @@ static void encode_all(struct pc_stream *stream, const struct pc_source_frame *f
 static void take_frame(struct pc_stream *stream, uint64_t now_ns)
 {
     uint64_t interval = interval_ns(stream);
+    end_blockage(stream, now_ns);
     if (stream->source->ops->fd(stream->source) < 0 && now_ns > stream->next_slot_ns + interval &&
         stream->next_slot_ns != 0)
         atomic_fetch_add(&stream->late, (now_ns - stream->next_slot_ns) / interval);
@@ -201,7 +215,6 @@ static void take_frame(struct pc_stream *stream, uint64_t now_ns)
      * mean rate stays under the cap. */
     stream->next_slot_ns = later(stream->next_slot_ns + interval, now_ns + interval / 2);
     stream->last_frame_ns = now_ns;
-    stream->blocked_since_ns = 0;
 
     struct pc_source_frame frame;
     int error = stream->source->ops->grab(stream->source, now_ns, &frame);

@@ -359,6 +359,59 @@ static void a_peer_receives_the_stream_and_its_end(void)
     pc_hub_close(hub);
 }
 
+/* A path that takes about ten frame intervals for a frame: each slot of them is accounted for. */
+static void slots_given_up_for_a_slow_path_are_counted(void)
+{
+    const struct pc_address loopback = {.family = 4, .ip = {127, 0, 0, 1}};
+    const struct pc_hub_settings hub_settings = {.bind = &loopback, .bind_count = 1};
+    const struct pc_pattern_settings pattern = {.width = 640, .height = 360, .motion = 1};
+    const struct pc_stream_settings wanted = settings();
+    const uint64_t interval = PC_NS_PER_S / (uint64_t)wanted.fps;
+    struct pc_media_settings media = {.codec = PC_H264,
+                                      .payload_type = 96,
+                                      .ssrc = 1,
+                                      .mid = "0",
+                                      .cname = "host",
+                                      .pacing_factor = 0.1};
+    uint8_t key[28] = {1, 2, 3};
+    struct pc_hub *hub;
+    struct pc_source *source;
+    struct pc_stream *stream;
+    struct pc_udp there;
+    static struct pc_frame_times frames[64];
+    CHECK_EQ(pc_hub_open(&hub_settings, &hub), 0);
+    CHECK_EQ(pc_source_open_pattern(&pattern, &source), 0);
+    CHECK_EQ(pc_stream_open(hub, source, &wanted, &stream), 0);
+    CHECK_EQ(pc_udp_open(&there, &loopback, true, 0), 0);
+    int peer = pc_peer_open(hub);
+    CHECK_EQ(pc_peer_set_path(hub, peer, 0, &there.local, 0), 0);
+    CHECK_EQ(pc_peer_set_keys(hub, peer, PC_SRTP_AEAD_AES_128_GCM, key, key, 28), 0);
+    CHECK_EQ(pc_peer_send(hub, peer, stream, &media), 0);
+
+    struct pc_stream_stats stats = {0};
+    uint64_t deadline = pc_now_ns() + 20 * PC_NS_PER_S;
+    while (stats.captured < 20 && pc_now_ns() < deadline) {
+        struct pollfd wait = {.fd = there.fd, .events = POLLIN};
+        static struct pc_udp_inbox inbox;
+        if (poll(&wait, 1, 1000) == 1)
+            pc_udp_receive(&there, &inbox);
+        CHECK_EQ(pc_stream_get_stats(stream, &stats), 0);
+    }
+    int count = pc_stream_frames(stream, 0, frames, 64);
+    CHECK(count >= 20);
+    uint64_t first = frames[0].at[PC_STAGE_CAPTURE_START];
+    uint64_t last = frames[count - 1].at[PC_STAGE_CAPTURE_START];
+    uint64_t slots = (last - first) / interval;
+    uint64_t counted = (uint64_t)count - 1 + stats.skipped + stats.late;
+    CHECK(stats.skipped > slots / 2);
+    CHECK(counted > slots * 3 / 4 && counted < slots * 5 / 4);
+
+    pc_stream_close(stream);
+    CHECK_EQ(pc_peer_close(hub, peer), 0);
+    pc_udp_close(&there);
+    pc_hub_close(hub);
+}
+
 int main(void)
 {
     RUN(settings_that_make_no_sense_are_refused);
@@ -369,5 +422,6 @@ int main(void)
     RUN(a_slow_tap_goes_on_at_an_idr);
     RUN(a_lost_display_and_a_new_size_are_said);
     RUN(a_peer_receives_the_stream_and_its_end);
+    RUN(slots_given_up_for_a_slow_path_are_counted);
     return HARNESS_RESULT();
 }
