@@ -24,6 +24,7 @@ from bench.common.display import SCENES, Scene, painted_display
 from bench.common.report import Report, alternate, parse_options, percentile
 from bench.common.subject import KEY, Subject, SubjectResult, start_subject, subject_result
 from bench.common.tools import start_tool
+from native import Stage
 
 CASES = ("720p30", "1080p60")
 TAIL_S = 0.3  # a window's last pictures arrive
@@ -109,7 +110,9 @@ def _check(
 def _add_parts(
     report: Report, prefix: str, sent: SubjectResult, rows: list[tuple[int, ...]]
 ) -> None:
-    """Where the time goes at the receiver: the frame's transit, and its decoding."""
+    """Where the time goes: waiting to capture, the way to the last packet, decoding."""
+    waits = [frame.ms(Stage.DAMAGE, Stage.CAPTURE_START) for frame in sent.frames]
+    report.add(f"{prefix}.damage_to_capture_p50_ms", percentile(waits, 0.5), "ms")
     inside = [row for row in rows if row[1] * 1000 >= sent.started_ns]
     for name, start, end in (("arrive", 2, 3), ("decode", 3, 4)):
         times = [(row[end] - row[start]) / 1e6 for row in inside]

@@ -28,6 +28,7 @@ PAYLOAD_TYPE = 96
 IO_THREAD = "playcast-io"
 WARMUP_S = 1.5
 COLLECT_S = 5.0
+SAMPLED_PEERS = 8  # asking each of a thousand would itself keep the I/O thread busy
 TIMEOUT_S = 120.0
 
 
@@ -73,10 +74,14 @@ class SubjectResult:
     """Those that were not."""
     skipped: int
     late: int
-    peer_frames: int
-    """Summed over peers."""
+    peer_frames: list[int]
+    """Sent whole, of some of the peers from first to last."""
     peer_dropped: int
+    """Given up, of the same peers."""
+    peers_s: float
+    """The time over which those two were counted."""
     packets: int
+    send_calls: int
     send_errors: int
     total_packets: int
     """Since the start: what the other side should have seen."""
@@ -123,8 +128,8 @@ class _Window:
     threads: dict[str, float]
     stats: Any
     hub: Any
-    peer_frames: int
-    peer_dropped: int
+    peers_at_ns: int
+    peers: list[Any]
     frames: dict[int, tuple[tuple[int, ...], int]] = field(default_factory=dict)
 
 
@@ -193,16 +198,21 @@ def _pin(io_cpu: int) -> None:
 
 
 def _begin(stream: Any, hub: Any, peers: list[Any]) -> _Window:
-    stats = [peer.stats() for peer in peers]
+    peers_at_ns, sampled = time.monotonic_ns(), _sample(peers)
     return _Window(
         at_ns=time.monotonic_ns(),
         cpu_s=time.process_time(),
         threads=thread_cpu_seconds(os.getpid()),
         stats=stream.stats(),
         hub=hub.stats(),
-        peer_frames=sum(s.frames for s in stats),
-        peer_dropped=sum(s.frames_dropped for s in stats),
+        peers_at_ns=peers_at_ns,
+        peers=sampled,
     )
+
+
+def _sample(peers: list[Any]) -> list[Any]:
+    step = max(1, (len(peers) - 1) // (SAMPLED_PEERS - 1))
+    return [peer.stats() for peer in peers[::step]]
 
 
 def _collect(stream: Any, window: _Window, seconds: float) -> None:
@@ -222,7 +232,8 @@ def _end(stream: Any, hub: Any, peers: list[Any], window: _Window) -> dict[str, 
     seconds = (time.monotonic_ns() - window.at_ns) / 1e9
     threads = thread_cpu_seconds(os.getpid())
     stats, hub_stats = stream.stats(), hub.stats()
-    peer_stats = [peer.stats() for peer in peers]
+    peers_s, sampled = (time.monotonic_ns() - window.peers_at_ns) / 1e9, _sample(peers)
+    pairs = list(zip(window.peers, sampled, strict=True))
     inside = [f for f in window.frames.values() if f[0][Stage.CAPTURE_START] >= window.at_ns]
     sent = [f for f in inside if f[0][Stage.LAST_SENT]]
     stream.close()
@@ -235,9 +246,13 @@ def _end(stream: Any, hub: Any, peers: list[Any], window: _Window) -> dict[str, 
         "unsent": len(inside) - len(sent),
         "skipped": stats.skipped - window.stats.skipped,
         "late": stats.late - window.stats.late,
-        "peer_frames": sum(s.frames for s in peer_stats) - window.peer_frames,
-        "peer_dropped": sum(s.frames_dropped for s in peer_stats) - window.peer_dropped,
+        "peer_frames": [after.frames - before.frames for before, after in pairs],
+        "peer_dropped": sum(
+            after.frames_dropped - before.frames_dropped for before, after in pairs
+        ),
+        "peers_s": peers_s,
         "packets": hub_stats.sent_packets - window.hub.sent_packets,
+        "send_calls": hub_stats.send_calls - window.hub.send_calls,
         "send_errors": hub_stats.send_errors - window.hub.send_errors,
         "total_packets": hub.stats().sent_packets,
         "gso": hub_stats.gso,
