@@ -5,8 +5,8 @@
 
 #include "source.h"
 
-#define PC_DAMAGE_RECTS_MAX (PC_MAX_RECTS - 2) /* leaves room for the pointer, old and new place   \
-                                                */
+/* Leaves room for the pointer, at its old and its new place. */
+#define PC_DAMAGE_RECTS_MAX (PC_MAX_RECTS - 2)
 
 struct pc_damage_rects {
     int count;
