@@ -16,9 +16,7 @@ class Datagram:
     socket: int
     """Index of the hub's socket it came in at."""
     source: Address
-    """Who sent it; with a channel, the TURN server."""
-    channel: int
-    """TURN channel that the core took it out of; 0 = none."""
+    """Who sent it: of ChannelData, the TURN server."""
     data: bytes
     """As received; ChannelData that is not media comes whole, with its header."""
 
@@ -71,7 +69,6 @@ def event_from_native(value: Any) -> Event:
             return Datagram(
                 value.socket,
                 Address.from_native(getattr(value, "from")),
-                value.channel,
                 bytes(ffi.buffer(value.data, value.size)),
             )
         case lib.PC_EVENT_SOURCE_LOST:

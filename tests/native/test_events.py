@@ -31,11 +31,11 @@ def test_each_kind_has_its_own_type():
 
 
 def test_a_datagram_keeps_its_bytes_and_where_it_came_from():
-    event = native_event(lib.PC_EVENT_DATAGRAM, socket=1, channel=0x4001, size=3)
+    event = native_event(lib.PC_EVENT_DATAGRAM, socket=1, size=3)
     ffi.memmove(event.data, b"\x00\x01\x02trailing", 11)
     source = Address("2001:db8::1", 40000)
     source.to_native(getattr(event, "from"))
-    assert event_from_native(event) == Datagram(1, source, 0x4001, b"\x00\x01\x02")
+    assert event_from_native(event) == Datagram(1, source, b"\x00\x01\x02")
 
 
 def test_a_failure_comes_with_words():
