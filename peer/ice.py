@@ -200,7 +200,8 @@ class IceTransport:
         try:
             found = await self._gatherer.server(server, self._settings.gather_timeout)
         except (OSError, stun.TransactionError) as error:  # TimeoutError is an OSError
-            logger.warning("%s gives no candidate: %s", server.url, error or "no answer in time")
+            why = str(error) or "no answer in time"
+            logger.warning("%s gives no candidate: %s", server.url, why)
         self._gathering -= 1
         for local in found:
             if local.port is not None:
