@@ -22,9 +22,11 @@ void pc_sender_init(struct pc_sender *sender, uint32_t id)
     pc_history_init(&sender->history);
 }
 
+/* What is given up counts as taken: the stream must not wait for it. */
 static void clear_queue(struct pc_sender *sender)
 {
     while (sender->length > 0) {
+        pc_feed_drain(sender->feed, sender->queue[sender->head]->frame_id);
         pc_au_unref(sender->queue[sender->head]);
         sender->head = (sender->head + 1) % PC_SENDER_QUEUE;
         sender->length--;

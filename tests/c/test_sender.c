@@ -288,6 +288,18 @@ static void a_path_that_falls_behind_goes_on_at_the_next_idr(void)
     finish();
 }
 
+static void who_leaves_with_frames_waiting_holds_up_nobody(void)
+{
+    start(0);
+    CHECK(offer(unit(true, 100, 1000, true), T0));
+    CHECK(offer(unit(false, 100, 1000, true), T0));
+    pc_sender_pump(&s.sender, s.scratch, T0, &s.hub);
+    CHECK_EQ(atomic_load(&s.feed.drained), 0);
+    pc_sender_stop(&s.sender);
+    CHECK_EQ(atomic_load(&s.feed.drained), 2);
+    finish();
+}
+
 static void a_frame_that_is_late_is_not_sent(void)
 {
     start(0);
@@ -474,6 +486,7 @@ int main(void)
     RUN(slices_leave_before_the_frame_is_complete);
     RUN(a_large_frame_is_spread_at_the_pacing_rate);
     RUN(a_path_that_falls_behind_goes_on_at_the_next_idr);
+    RUN(who_leaves_with_frames_waiting_holds_up_nobody);
     RUN(a_frame_that_is_late_is_not_sent);
     RUN(a_nack_is_answered_by_rtx_with_the_original_number);
     RUN(a_flood_of_nacks_stays_within_the_budget);
