@@ -92,7 +92,6 @@ static void emit_datagram(struct pc_hub *hub, int socket, const struct pc_addres
     event.kind = PC_EVENT_DATAGRAM;
     event.id = 0;
     event.a = event.b = 0;
-    event.channel = 0;
     event.socket = socket;
     event.from = *from;
     event.size = (uint32_t)size;
