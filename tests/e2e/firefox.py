@@ -28,7 +28,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-EXECUTABLE = "/usr/bin/firefox-esr"
+EXECUTABLES = ("firefox-esr", "firefox")  # Debian's, and other distributions'
 
 PREFERENCES: dict[str, bool | int | str] = {
     "marionette.port": 0,
@@ -107,10 +107,10 @@ class Firefox:
         self,
         preferences: dict[str, bool | int | str] | None = None,
         *,
-        executable: str = EXECUTABLE,
+        executable: str | None = None,
     ) -> None:
         self._preferences = PREFERENCES | (preferences or {})
-        self._executable = executable
+        self._executable = executable or next(filter(None, map(shutil.which, EXECUTABLES)), None)
         self._profile: Path | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._drain: asyncio.Task[None] | None = None
@@ -207,6 +207,8 @@ class Firefox:
             self._profile = None
 
     async def _start(self) -> None:
+        if self._executable is None:
+            raise FirefoxError("there is no Firefox on PATH: install Debian's firefox-esr")
         self._profile = Path(tempfile.mkdtemp(prefix="playcast-firefox-"))
         lines = [
             f"user_pref({json.dumps(k)}, {json.dumps(v)});" for k, v in self._preferences.items()

@@ -104,6 +104,21 @@ class HostProcess:
         assert report is not None
         return report
 
+    async def words(self, part: str, timeout: float = 15.0) -> str:
+        """The first line on standard error, of those so far or to come, that has this part."""
+
+        def found() -> str | None:
+            return next((line for line in self._said if part in line), None)
+
+        try:
+            async with asyncio.timeout(timeout), self._changed:
+                await self._changed.wait_for(lambda: found() is not None)
+        except TimeoutError:
+            raise HostError(f"no word of {part!r}{self._tail()}") from None
+        line = found()
+        assert line is not None
+        return line
+
     async def _read_reports(self) -> None:
         assert self._process.stdout is not None
         async for line in self._process.stdout:
@@ -115,7 +130,9 @@ class HostProcess:
         assert self._process.stderr is not None
         async for line in self._process.stderr:
             text = line.decode(errors="replace").rstrip()
-            self._said.append(text)
+            async with self._changed:
+                self._said.append(text)
+                self._changed.notify_all()
             if (link := _LINK.search(text)) and not self._link.done():
                 self._link.set_result(link[0])
         if not self._link.done():
