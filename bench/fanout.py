@@ -72,7 +72,7 @@ def main() -> int:
     for number in range(options.runs):
         if largest is None:
             break
-        step = largest if number == 0 else _run(largest.viewers, seconds)
+        step = largest if number == 0 else run_step(largest.viewers, seconds)
         _add(report, step)
         if "aiortc" in options.against:
             _add_aiortc(report, SCENE, seconds)
@@ -82,7 +82,7 @@ def main() -> int:
 def _largest_held(report: Report, steps: tuple[int, ...], seconds: float) -> Step | None:
     largest = None
     for viewers in steps:
-        step = _run(viewers, seconds)
+        step = run_step(viewers, seconds)
         print(
             f"{viewers:5} viewers: I/O thread {step.io_share:.0%} of a core, "
             f"frames {step.frames_share:.1%}, {step.sent.peer_dropped} given up, "
@@ -98,7 +98,8 @@ def _largest_held(report: Report, steps: tuple[int, ...], seconds: float) -> Ste
     return largest
 
 
-def _run(viewers: int, seconds: float) -> Step:
+def run_step(viewers: int, seconds: float) -> Step:
+    """Stream to so many viewers for so long."""
     drain, port = start_drain()
     with drain:
         subject = Subject(SCENE, peers=viewers, io_cpu=cores_apart()[0])

@@ -54,11 +54,11 @@ def _headless_case(report: Report, scene: Scene, seconds: float) -> None:
     prefix = f"latency.headless.{scene.name}"
     if "aiortc" not in report.options.against:
         for _ in range(report.options.runs):
-            add_decoded(report, prefix, scene, _headless(report, scene, seconds))
+            add_decoded(report, prefix, scene, run_headless(report, scene, seconds))
         return
     pairs = alternate(
         report.options.runs,
-        lambda: _headless(report, scene, seconds),
+        lambda: run_headless(report, scene, seconds),
         lambda: _aiortc(scene, seconds),
     )
     for ours, theirs in pairs:
@@ -69,7 +69,8 @@ def _headless_case(report: Report, scene: Scene, seconds: float) -> None:
             report.add(f"{prefix}.p50_over_aiortc", 1 / ratio, "ratio")
 
 
-def _headless(report: Report, scene: Scene, seconds: float) -> Decoded:
+def run_headless(report: Report, scene: Scene, seconds: float) -> Decoded:
+    """Stream a painted display to the receiver in C for so long; what it decoded."""
     with (
         painted_display(scene, "game") as (display, painter),
         start_tool("receiver", key=KEY.hex()) as receiver,

@@ -18,7 +18,7 @@ import sys
 from typing import Any
 
 from bench.common.display import SCENES, Scene, painted_display
-from bench.common.report import Report, alternate, parse_options, percentile
+from bench.common.report import Report, parse_options, percentile
 from bench.common.subject import Frame, Subject, SubjectResult, run_subject
 from bench.common.tools import start_drain, start_tool
 from native import Stage
@@ -55,12 +55,10 @@ def _scene_words() -> dict[str, str]:
 
 def _case(report: Report, scene: Scene, content: str, seconds: float) -> None:
     prefix = f"pipeline.{scene.name}.{content}"
-    contenders = (
-        lambda: _ours(report, scene, content, "FRAME", seconds),
-        lambda: _encoder_alone(scene, content, seconds),
-        lambda: _ours(report, scene, content, "VBV", seconds),
-    )
-    for ours, alone, vbv in alternate(report.options.runs, *contenders):
+    for _ in range(report.options.runs):
+        ours = run_sender(report, scene, content, "FRAME", seconds)
+        alone = _encoder_alone(scene, content, seconds)
+        vbv = run_sender(report, scene, content, "VBV", seconds)
         _add_stages(report, prefix, ours)
         report.add(f"{prefix}.cpu_s_per_s", ours.cpu, "s/s")
         report.add(f"{prefix}.encoder_alone.cpu_s_per_s", alone["cpu"], "s/s")
@@ -103,9 +101,10 @@ def _first_over_last(frames: list[Frame]) -> float:
     return statistics.median(frame.ms(*first) / frame.ms(*last) for frame in frames)
 
 
-def _ours(
+def run_sender(
     report: Report, scene: Scene, content: str, control: str, seconds: float
 ) -> SubjectResult:
+    """Stream a painted display to a drain for so long, and check that the run was a fair one."""
     with painted_display(scene, content) as (display, painter):
         drain, port = start_drain()
         with drain:

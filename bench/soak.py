@@ -58,11 +58,12 @@ def main() -> int:
     seconds, warmup_s = (60.0, 20.0) if options.quick else (600.0, 60.0)
     report = Report("soak", options, {"seconds": seconds, "warmup_s": warmup_s})
     for _ in range(options.runs):
-        asyncio.run(_soak(report, seconds, warmup_s))
+        asyncio.run(run_soak(report, seconds, warmup_s))
     return report.finish()
 
 
-async def _soak(report: Report, seconds: float, warmup_s: float) -> None:
+async def run_soak(report: Report, seconds: float, warmup_s: float) -> None:
+    """Host for so long, the warm-up included, and add what grew."""
     samples = Samples()
     async with _Host(*HOST) as host, AiortcViewer(host.link) as steady:
         end = time.monotonic() + seconds

@@ -121,10 +121,11 @@ def _grabbing_track(scene: Scene, display: str) -> Any:
         def _grab(self) -> av.VideoFrame:
             while True:
                 seen = bits.snapshot().tobytes()
-                pixels = screen.snapshot() if seen != self._last else None
-                found = None if pixels is None else read_pattern(pixels[:, :, 1])
-                if found is not None:
-                    break
+                if seen != self._last:
+                    pixels = screen.snapshot()
+                    found = read_pattern(pixels[:, :, 1])
+                    if found is not None:
+                        break
                 time.sleep(POLL_S)
             self._last = seen
             frame = av.VideoFrame.from_ndarray(pixels, format="bgra").reformat(format="yuv420p")
@@ -140,10 +141,10 @@ async def _receive(scene: Scene) -> None:
     rows: list[tuple[int, int, int]] = []
     readers: list[asyncio.Task[None]] = []
 
-    @connection.on("track")
     def on_track(track: Any) -> None:
         readers.append(asyncio.create_task(_read_frames(track, rows)))
 
+    connection.on("track", on_track)
     await connection.setRemoteDescription(await _read_sdp(aiortc))
     await connection.setLocalDescription(await connection.createAnswer())
     _print_sdp(connection)

@@ -130,7 +130,7 @@ class Process:
     def expect(self, word: str, timeout_s: float = START_TIMEOUT_S) -> str:
         """Wait for a line that begins with ``word``; returns the rest of it."""
         while True:
-            line = self._next(timeout_s, word)
+            line: str = self._next(timeout_s, word)
             if line.startswith(word):
                 return line.removeprefix(word).strip()
 

@@ -56,7 +56,7 @@ int main(int argc, char **argv)
     static struct mmsghdr messages[BATCH];
     static char control[BATCH][CMSG_SPACE(sizeof(int))];
 
-    while (!tool_stopped) {
+    for (;;) {
         for (int i = 0; i < BATCH; i++)
             messages[i].msg_hdr = (struct msghdr){.msg_iov = &piece,
                                                   .msg_iovlen = 1,
@@ -68,8 +68,11 @@ int main(int argc, char **argv)
             packets += datagrams(&messages[i]);
             bytes += messages[i].msg_len;
         }
-        if (count < BATCH)
-            tool_sleep_until(pc_now_ns() + REST_NS);
+        if (count == BATCH)
+            continue;
+        if (tool_stopped)
+            break;
+        tool_sleep_until(pc_now_ns() + REST_NS);
     }
     printf("{\"packets\": %llu, \"bytes\": %llu, \"calls\": %llu, \"cpu_s\": %.4f}\n",
            (unsigned long long)packets, (unsigned long long)bytes, (unsigned long long)calls,
