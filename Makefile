@@ -43,10 +43,8 @@ format: setup-dev ## Format Python and C
 	$(bin)/ruff check --fix $(python_folders)
 	clang-format -i $(c_files)
 
-bench: setup-dev ## Run every benchmark. Results in bench/results
-	@set -e; for name in $(wildcard bench/*.py); do \
-	    case $$name in */_*) continue;; esac; \
-	    module=$${name%.py}; $(bin)/python -m $$(echo $$module | tr / .); done
+bench: setup-dev ## Run every benchmark, quickly. Results in bench/results. ARGS="--runs 5"
+	$(bin)/python -m bench $(ARGS)
 
 native-debug: setup-dev ## The C tests plain, and under ASan, UBSan and TSan
 	@for variant in test asan tsan; do $(in_native) $(jobs) --silent $$variant || exit 1; done
