@@ -18,7 +18,8 @@ async def test_no_frame_is_lost_in_30_s_at_720p60(capsys: pytest.CaptureFixture[
     """Every number from the first to the last, once, in order: nothing lost, nothing twice.
 
     The pattern counts the pictures that were taken. A busy machine takes fewer (which the host
-    counts as late or skipped); what is taken must arrive.
+    counts as late or skipped); what is taken must arrive. Only what a host that got no processor
+    for 150 ms gave up itself may be missing: it says so, and an IDR follows.
     """
     async with Chromium() as browser:
         options = ("--source", "pattern", "--size", "1280x720", "--fps", "60")
@@ -28,14 +29,17 @@ async def test_no_frame_is_lost_in_30_s_at_720p60(capsys: pytest.CaptureFixture[
             await page.wait_for(f"{span_us} >= {SECONDS * 1_000_000}", timeout=SECONDS + 20)
             stats = await page.evaluate("playcast.stats")
             frames = await frames_of(page)
-            report = host.reports[-1]
+            report = await host.report(lambda _: True)
         clock = await clock_of(page)
 
-    assert faults_in(frames) == []
+    [peer] = report["peers"]
+    faults = faults_in(frames)
     assert frames[0].number == 0
+    assert all(number > last for last, number in faults)
+    assert faults == [] or 0 < peer["frames_dropped"] < len(frames) / 100, (faults, stats, report)
     assert (stats["width"], stats["height"], stats["codec"]) == (1280, 720, "H264")
-    assert (stats["framesDropped"], stats["keyFrames"], stats["plis"]) == (0, 1, 0)
-    assert report["peers"][0]["frames_dropped"] == 0
+    assert (stats["framesDropped"], stats["plis"]) == (0, 0)
+    assert stats["keyFrames"] == 1 + len(faults)
 
     latencies = np.array([f.arrived_ms + clock.offset_ms - f.made_us / 1000 for f in frames])
     assert latencies.min() > -clock.error_ms, "decoded before it was made: the clocks are wrong"
@@ -46,8 +50,8 @@ async def test_no_frame_is_lost_in_30_s_at_720p60(capsys: pytest.CaptureFixture[
             f"\n720p60 pattern, capture → decoded in Chromium: p50 {p50:.1f} ms, p95 {p95:.1f} ms, "
             f"p99 {p99:.1f} ms (± {clock.error_ms:.2f}); {len(frames)} frames in "
             f"{seconds:.1f} s, {report['drops']['late']} slots late, "
-            f"{report['drops']['skipped']} skipped, "
-            f"{report['peers'][0]['resent_packets']} packets sent again"
+            f"{report['drops']['skipped']} skipped, {peer['frames_dropped']} given up, "
+            f"{peer['resent_packets']} packets sent again"
         )
     assert clock.error_ms < 1
     # Loose, for a machine that does much else; a queue that only grows is noticed all the same.
