@@ -44,14 +44,17 @@ async def more_frames(page: Page, count: int) -> None:
 
 
 async def the_game_moves(page: Page, source: Source) -> None:
-    """Wait until the demo plays: before, there is a title, which is drawn again and again."""
-    async with asyncio.timeout(LONG):
+    """Wait until the demo is well under way.
+
+    Before, there is a title, drawn again and again, that melts away within a second.
+    """
+    async with asyncio.timeout(2 * LONG):
         moved = 0
         last = luma_of(rgb_of_bgrx(source.snapshot()))
-        while moved < 5:
+        while moved < 20:
             await more_frames(page, 5)
             now = luma_of(rgb_of_bgrx(source.snapshot()))
-            moved = moved + 1 if np.abs(now - last).mean() > 3 else 0
+            moved += bool(np.abs(now - last).mean() > 3)
             last = now
 
 
