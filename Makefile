@@ -8,8 +8,8 @@ python = $(shell for name in python3 python3.14 python3.13 python3.12 python3.11
 bin := .venv/bin
 native_sources := $(wildcard native/build.py native/core.cdef.h native/src/*.c native/src/*.h)
 python_folders := $(wildcard native peer signalling integrations bench tests setup.py)
-c_files := $(wildcard native/src/*.c native/src/*.h native/core.cdef.h tests/c/*.c tests/c/*.h \
-    tests/fuzz/*.c bench/*.c)
+c_files := native/core.cdef.h \
+    $(wildcard native/src/*.[ch] tests/c/*.[ch] tests/fuzz/*.[ch] bench/tools/*.[ch])
 in_native := $(MAKE) --no-print-directory -C native PYTHON=$(CURDIR)/$(bin)/python
 jobs := -j$(shell nproc)
 
