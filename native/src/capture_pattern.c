@@ -328,7 +328,8 @@ int pc_source_open_pattern(const struct pc_pattern_settings *settings, struct pc
     struct pattern *pattern = calloc(1, sizeof *pattern);
     if (!pattern)
         return pc_fail(-ENOMEM, "Out of memory for the pattern");
-    pattern->source = (struct pc_source){&pattern_ops, settings->width, settings->height};
+    pattern->source = (struct pc_source){
+        .ops = &pattern_ops, .width = settings->width, .height = settings->height};
     pattern->motion = settings->motion != 0;
     pattern->seed = settings->seed * 0x9e3779b97f4a7c15ull + 0x1234567ull;
     pattern->stride = ((size_t)settings->width * 4 + 63) & ~(size_t)63;

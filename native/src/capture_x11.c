@@ -22,7 +22,7 @@ static bool is_before(unsigned sequence, unsigned other)
     return (int)(sequence - other) < 0;
 }
 
-/* ---- Events ---------------------------------------------------------------------------------- */
+/* ---- Events ---- */
 
 static void handle_damage(struct x11_capture *capture, const xcb_damage_notify_event_t *event,
                           unsigned sequence)
@@ -137,7 +137,7 @@ static int capture_grab(struct pc_source *source, uint64_t now_ns, struct pc_sou
     return result;
 }
 
-/* ---- Opening and closing --------------------------------------------------------------------- */
+/* ---- Opening and closing ---- */
 
 static void capture_close(struct pc_source *source)
 {

@@ -93,17 +93,17 @@ void pc_picture_free(struct pc_picture *picture)
     memset(picture, 0, sizeof *picture);
 }
 
-static void convert_area(const struct pc_source_frame *frame, struct pc_picture *picture, int x0,
-                         int y0, int x1, int y1)
+static void convert_even(const struct pc_source_frame *frame, struct pc_rect area,
+                         struct pc_picture *picture)
 {
-    for (int y = y0; y < y1; y += 2) {
-        const uint8_t *top = frame->pixels + (size_t)y * frame->stride + (size_t)x0 * 4;
+    for (int y = area.y; y < area.y + area.height; y += 2) {
+        const uint8_t *top = frame->pixels + (size_t)y * frame->stride + (size_t)area.x * 4;
         const uint8_t *bottom = y + 1 < frame->height ? top + frame->stride : top;
-        uint8_t *y_top = picture->plane[0] + (ptrdiff_t)y * picture->stride[0] + x0;
-        ptrdiff_t chroma = (ptrdiff_t)(y / 2) * picture->stride[1] + x0 / 2;
+        uint8_t *y_top = picture->plane[0] + (ptrdiff_t)y * picture->stride[0] + area.x;
+        ptrdiff_t chroma = (ptrdiff_t)(y / 2) * picture->stride[1] + area.x / 2;
 
         convert_rows(top, bottom, y_top, y_top + picture->stride[0], picture->plane[1] + chroma,
-                     picture->plane[2] + chroma, x1 - x0);
+                     picture->plane[2] + chroma, area.width);
     }
 }
 
@@ -112,26 +112,36 @@ static int clamp(int value, int low, int high)
     return value < low ? low : value > high ? high : value;
 }
 
+/* Grown to whole chroma samples, within the frame. */
+static struct pc_rect grow_to_even(const struct pc_source_frame *frame, struct pc_rect rect)
+{
+    int x0 = clamp(rect.x, 0, frame->width) & ~1;
+    int y0 = clamp(rect.y, 0, frame->height) & ~1;
+    int x1 = clamp((rect.x + rect.width + 1) & ~1, x0, frame->width);
+    int y1 = clamp((rect.y + rect.height + 1) & ~1, y0, frame->height);
+
+    return (struct pc_rect){x0, y0, x1 - x0, y1 - y0};
+}
+
+void pc_convert_area(const struct pc_source_frame *frame, struct pc_rect area,
+                     struct pc_picture *picture)
+{
+    convert_even(frame, grow_to_even(frame, area), picture);
+}
+
 void pc_convert(const struct pc_source_frame *frame, struct pc_picture *picture)
 {
     struct pc_rect areas[PC_MAX_RECTS];
     long long total = 0, whole = (long long)frame->width * frame->height;
 
     for (int i = 0; i < frame->rect_count; i++) {
-        const struct pc_rect *rect = &frame->rects[i];
-        int x0 = clamp(rect->x, 0, frame->width) & ~1;
-        int y0 = clamp(rect->y, 0, frame->height) & ~1;
-        int x1 = clamp((rect->x + rect->width + 1) & ~1, x0, frame->width);
-        int y1 = clamp((rect->y + rect->height + 1) & ~1, y0, frame->height);
-
-        areas[i] = (struct pc_rect){x0, y0, x1 - x0, y1 - y0};
+        areas[i] = grow_to_even(frame, frame->rects[i]);
         total += (long long)areas[i].width * areas[i].height;
     }
     if (total * WHOLE_DENOMINATOR >= whole * WHOLE_NUMERATOR) {
-        convert_area(frame, picture, 0, 0, frame->width, frame->height);
+        convert_even(frame, (struct pc_rect){0, 0, frame->width, frame->height}, picture);
         return;
     }
     for (int i = 0; i < frame->rect_count; i++)
-        convert_area(frame, picture, areas[i].x, areas[i].y, areas[i].x + areas[i].width,
-                     areas[i].y + areas[i].height);
+        convert_even(frame, areas[i], picture);
 }

@@ -24,6 +24,10 @@ void pc_picture_free(struct pc_picture *picture);
  * the picture, since long rows are cheaper). Sizes of frame and picture must be equal. */
 void pc_convert(const struct pc_source_frame *frame, struct pc_picture *picture);
 
+/* Convert one area of the frame (grown to even coordinates, clipped to the picture). */
+void pc_convert_area(const struct pc_source_frame *frame, struct pc_rect area,
+                     struct pc_picture *picture);
+
 /* One-time choice of row functions; `allow_simd` false keeps the reference (tests). */
 void pc_convert_init(bool allow_simd);
 

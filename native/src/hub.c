@@ -188,8 +188,7 @@ static void receive_all(struct pc_hub *hub, int socket)
     }
 }
 
-/* ---- Sending
- * ------------------------------------------------------------------------------------- */
+/* ---- Sending ---- */
 
 static void take_feeds(struct pc_hub *hub, uint64_t now_ns)
 {
@@ -292,8 +291,7 @@ static void *io_thread(void *context)
     }
 }
 
-/* ---- Feeds
- * --------------------------------------------------------------------------------------- */
+/* ---- Feeds ---- */
 
 static int attach_feed(struct pc_hub *hub, void *context)
 {
@@ -330,8 +328,7 @@ void pc_hub_detach_feed(struct pc_hub *hub, struct pc_feed *feed)
     pc_hub_call(hub, detach_feed, feed);
 }
 
-/* ---- Opening and closing
- * --------------------------------------------------------------------------- */
+/* ---- Opening and closing ---- */
 
 static int watch(struct pc_hub *hub, int fd, uint32_t which)
 {

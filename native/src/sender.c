@@ -13,6 +13,7 @@
 #define PACE_STEP_NS         (PC_NS_PER_MS / 4) /* waking more often costs more than it gives */
 #define DEFAULT_PACING       4.0
 #define DEFAULT_RTX_SHARE    0.25
+#define ORDINARY_FRAME       1.25 /* shares of the bitrate: the budget that the encoder is held to */
 
 void pc_sender_init(struct pc_sender *sender, uint32_t id)
 {
@@ -58,8 +59,8 @@ static double frame_share_bytes(const struct pc_feed *feed)
     return (double)atomic_load(&feed->bitrate) / 8.0 / atomic_load(&feed->fps);
 }
 
-/* Bitrate follows the encoder's setting: rates scale, and half a frame may go out at once, so that
- * the first slices never wait. */
+/* Rates follow the encoder's bitrate. An ordinary frame goes out as fast as its slices are ready;
+ * what is beyond that, an IDR, is spread. */
 static void follow_bitrate(struct pc_sender *sender, uint64_t now_ns)
 {
     int bitrate = atomic_load(&sender->feed->bitrate);
@@ -67,11 +68,11 @@ static void follow_bitrate(struct pc_sender *sender, uint64_t now_ns)
         return;
     double factor = sender->media.pacing_factor > 0 ? sender->media.pacing_factor : DEFAULT_PACING;
     double share = sender->media.rtx_share > 0 ? sender->media.rtx_share : DEFAULT_RTX_SHARE;
-    double burst = frame_share_bytes(sender->feed) / 2;
-    if (burst < 4.0 * PC_MAX_PAYLOAD)
-        burst = 4.0 * PC_MAX_PAYLOAD;
-    pc_pacer_init(&sender->pacer, bitrate * factor, burst, now_ns);
-    pc_pacer_init(&sender->rtx_budget, bitrate * share, 2 * burst, now_ns);
+    double frame = frame_share_bytes(sender->feed);
+    if (frame < 4.0 * PC_MAX_PAYLOAD)
+        frame = 4.0 * PC_MAX_PAYLOAD;
+    pc_pacer_init(&sender->pacer, bitrate * factor, frame * ORDINARY_FRAME, now_ns);
+    pc_pacer_init(&sender->rtx_budget, bitrate * share, frame, now_ns);
     sender->pacer_bitrate = bitrate;
 }
 

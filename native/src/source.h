@@ -18,6 +18,7 @@ struct pc_source_frame {
     int width, height;
     uint64_t damage_ns; /* when the change became known (0: there was none, a keep-alive) */
     uint64_t serial;    /* pattern: the number painted into it; others: counts grabs */
+    bool announced;     /* every changed area went to the on_area of the source during the grab */
     int rect_count;     /* changed areas since the last grab, cursor included; 0 = nothing changed.
                          * rects[0] covers everything after a resize and on the first grab */
     struct pc_rect rects[PC_MAX_RECTS];
@@ -45,10 +46,17 @@ struct pc_source_ops {
     void (*close)(struct pc_source *source);
 };
 
+/* Told of an area as soon as its pixels are there, while others are still on their way: what
+ * follows need not wait for the whole picture. `frame` has pixels, stride, width and height. An
+ * area may come twice; the later one counts. */
+typedef void (*pc_area_fn)(void *context, const struct pc_source_frame *frame, struct pc_rect area);
+
 /* Embedded as the first member of each source. */
 struct pc_source {
     const struct pc_source_ops *ops;
-    int width, height; /* at opening */
+    int width, height;  /* at opening */
+    pc_area_fn on_area; /* set by who grabs; NULL = nobody wants to know */
+    void *area_context;
 };
 
 #endif

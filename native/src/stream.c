@@ -13,6 +13,7 @@
 
 #define DEFAULT_BUDGET_FRAMES   1.25
 #define DEFAULT_IDR_INTERVAL_MS 300
+#define SLOT_GAIN               32 /* slots are 1/32 shorter than the cap's interval */
 #define BLOCKED_LIMIT_NS        (200 * PC_NS_PER_MS) /* a path that is stuck drops its queue then */
 
 struct pc_stream {
@@ -28,8 +29,9 @@ struct pc_stream {
 
     /* media thread */
     struct pc_picture picture;
-    bool lost, failed; /* the display went away; the encoder failed for good */
-    bool damaged;      /* the picture has changed since the last grab */
+    bool lost, failed;     /* the display went away; the encoder failed for good */
+    bool damaged;          /* the picture has changed since the last grab */
+    uint64_t last_area_ns; /* when the last area of a grab had arrived */
     uint64_t damage_ns;
     uint64_t next_slot_ns; /* the frame-rate cap: no grab before */
     uint64_t last_frame_ns;
@@ -42,8 +44,7 @@ struct pc_stream {
 
 static atomic_uint last_stream_id;
 
-/* ---- When is the next frame due?
- * ------------------------------------------------------------------- */
+/* ---- When is the next frame due? ---- */
 
 static bool receiving(struct pc_rendition *rendition)
 {
@@ -132,8 +133,7 @@ static uint64_t next_due(struct pc_stream *stream, uint64_t now_ns)
     return stream->blocked_since_ns + BLOCKED_LIMIT_NS;
 }
 
-/* ---- One frame
- * ------------------------------------------------------------------------------------- */
+/* ---- One frame ---- */
 
 static void emit(struct pc_stream *stream, enum pc_event_kind kind, uint32_t a, uint32_t b,
                  const char *text)
@@ -204,19 +204,31 @@ static void encode_all(struct pc_stream *stream, const struct pc_source_frame *f
     }
 }
 
+/* From within a grab: convert what is there while the rest is on its way. */
+static void convert_early(void *context, const struct pc_source_frame *frame, struct pc_rect area)
+{
+    struct pc_stream *stream = context;
+    stream->last_area_ns = pc_now_ns();
+    if (follow_size(stream, frame) == 0)
+        pc_convert_area(frame, area, &stream->picture);
+}
+
 static void take_frame(struct pc_stream *stream, uint64_t now_ns)
 {
     uint64_t interval = interval_ns(stream);
+    bool by_the_clock = stream->source->ops->fd(stream->source) < 0;
     end_blockage(stream, now_ns);
-    if (stream->source->ops->fd(stream->source) < 0 && now_ns > stream->next_slot_ns + interval &&
-        stream->next_slot_ns != 0)
+    if (by_the_clock && now_ns > stream->next_slot_ns + interval && stream->next_slot_ns != 0)
         atomic_fetch_add(&stream->late, (now_ns - stream->next_slot_ns) / interval);
-    /* A slot earlier than an interval from now makes up for jitter of the source's own rhythm; the
-     * mean rate stays under the cap. */
-    stream->next_slot_ns = later(stream->next_slot_ns + interval, now_ns + interval / 2);
+    /* A slot earlier than an interval from now makes up for jitter of the source's own rhythm. And
+     * its slots come a little faster than the cap: a source that draws at the very cap would
+     * otherwise keep for ever whatever distance its frames once had to their slots. */
+    uint64_t slot = by_the_clock ? interval : interval - interval / SLOT_GAIN;
+    stream->next_slot_ns = later(stream->next_slot_ns + slot, now_ns + interval / 2);
     stream->last_frame_ns = now_ns;
 
-    struct pc_source_frame frame;
+    struct pc_source_frame frame = {0};
+    stream->last_area_ns = 0;
     int error = stream->source->ops->grab(stream->source, now_ns, &frame);
     if (error == -EAGAIN)
         return;
@@ -228,7 +240,8 @@ static void take_frame(struct pc_stream *stream, uint64_t now_ns)
     struct pc_frame *clock = pc_frame_clock_begin(&stream->clock, frame_id);
     pc_frame_mark(clock, PC_STAGE_DAMAGE, stream->damaged ? stream->damage_ns : now_ns);
     pc_frame_mark(clock, PC_STAGE_CAPTURE_START, now_ns);
-    pc_frame_mark(clock, PC_STAGE_CAPTURED, pc_now_ns());
+    pc_frame_mark(clock, PC_STAGE_CAPTURED,
+                  stream->last_area_ns != 0 ? stream->last_area_ns : pc_now_ns());
     stream->damaged = false;
     atomic_fetch_add(&stream->captured, 1);
 
@@ -236,14 +249,14 @@ static void take_frame(struct pc_stream *stream, uint64_t now_ns)
         fail(stream);
         return;
     }
-    pc_convert(&frame, &stream->picture);
+    if (!frame.announced)
+        pc_convert(&frame, &stream->picture);
     pc_frame_mark(clock, PC_STAGE_CONVERTED, pc_now_ns());
     stream->next_id++;
     encode_all(stream, &frame, clock, frame_id, now_ns);
 }
 
-/* ---- The media thread
- * ------------------------------------------------------------------------------- */
+/* ---- The media thread ---- */
 
 static void poll_source(struct pc_stream *stream, uint64_t now_ns)
 {
@@ -300,8 +313,7 @@ static void *media_thread(void *context)
     return NULL;
 }
 
-/* ---- Opening and closing
- * ------------------------------------------------------------------------------ */
+/* ---- Opening and closing ---- */
 
 static int check_settings(const struct pc_stream_settings *settings)
 {
@@ -384,6 +396,8 @@ int pc_stream_open(struct pc_hub *hub, struct pc_source *source,
     stream->id = atomic_fetch_add(&last_stream_id, 1) + 1;
     stream->hub = hub;
     stream->source = source;
+    source->on_area = convert_early;
+    source->area_context = stream;
     stream->settings = *settings;
     if (settings->budget_frames == 0)
         stream->settings.budget_frames = DEFAULT_BUDGET_FRAMES;
@@ -432,8 +446,7 @@ void pc_stream_close(struct pc_stream *stream)
     source->ops->close(source);
 }
 
-/* ---- Control and statistics
- * ---------------------------------------------------------------------------- */
+/* ---- Control and statistics ---- */
 
 struct pc_rendition *pc_stream_rendition(struct pc_stream *stream, enum pc_codec_id codec)
 {

@@ -1,9 +1,16 @@
-/* Taking the picture: what to get, one flush, one wait, and the pointer. See capture_x11.c. */
+/* Taking the picture: what to get, one flush, one wait, and the pointer. See capture_x11.c.
+ *
+ * A large area is got in bands, all asked for at once: while the server copies one, whoever listens
+ * (pc_source.on_area) works on the one before. */
 #include "capture_x11.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define BANDS       4            /* of a large area */
+#define BAND_PIXELS (128 * 1024) /* smaller bands cost more than they give */
+#define GETS_MAX    (PC_DAMAGE_RECTS_MAX * BANDS)
 
 /* One ShmGetImage. */
 struct get {
@@ -54,8 +61,25 @@ int x11_renew_area(struct x11_capture *capture)
     return 0;
 }
 
+/* Get full rows, which go straight into the picture, in bands. Returns how many gets that is. */
+static int plan_rows(const struct x11_capture *capture, struct pc_rect rows, struct get *gets)
+{
+    int height = (rows.height + BANDS - 1) / BANDS, least = BAND_PIXELS / rows.width, count = 0;
+
+    height = (height > least ? height : least) + 1;
+    for (int y = rows.y, end = rows.y + rows.height; y < end; count++) {
+        int next = (y + height) & ~1; /* bands meet between chroma samples */
+
+        next = next > end || next <= y ? end : next;
+        gets[count].rect = (struct pc_rect){rows.x, y, rows.width, next - y};
+        gets[count].offset = (size_t)y * view_stride(capture);
+        y = next;
+    }
+    return count;
+}
+
 /* Which images to get for the pending areas: rows as wide as the picture go straight into it. */
-static int plan(struct x11_capture *capture, struct get gets[PC_DAMAGE_RECTS_MAX])
+static int plan(struct x11_capture *capture, struct get gets[GETS_MAX])
 {
     const struct pc_rect view = whole_view(capture), visible = capture->area.visible;
     bool full_rows = visible.width == view.width;
@@ -64,23 +88,31 @@ static int plan(struct x11_capture *capture, struct get gets[PC_DAMAGE_RECTS_MAX
 
     /* Most of the picture, in parts, costs more than all of it. */
     if (pc_damage_rects_area(pending) * 3 > (int64_t)visible.width * visible.height * 2) {
-        gets[0].rect = visible;
-        gets[0].offset = full_rows ? (size_t)visible.y * view_stride(capture) : bytes;
+        if (full_rows)
+            return plan_rows(capture, visible, gets);
+        gets[0] = (struct get){.rect = visible, .offset = bytes};
         return 1;
     }
+    int count = 0;
     for (int i = 0; i < pending->count; i++) {
         struct pc_rect rect = pending->rects[i];
 
         if (full_rows && rect.width * 2 >= view.width) {
-            gets[i].rect = (struct pc_rect){0, rect.y, view.width, rect.height};
-            gets[i].offset = (size_t)rect.y * view_stride(capture);
+            count += plan_rows(capture, (struct pc_rect){0, rect.y, view.width, rect.height},
+                               gets + count);
         } else {
-            gets[i].rect = rect;
-            gets[i].offset = scratch;
+            gets[count++] = (struct get){.rect = rect, .offset = scratch};
             scratch += (size_t)rect.width * (size_t)rect.height * 4;
         }
     }
-    return pending->count;
+    return count;
+}
+
+static void announce(const struct x11_capture *capture, const struct pc_source_frame *frame,
+                     struct pc_rect area)
+{
+    if (capture->source.on_area)
+        capture->source.on_area(capture->source.area_context, frame, area);
 }
 
 static void send_gets(struct x11_capture *capture, struct get *gets, int count)
@@ -100,7 +132,8 @@ static void send_gets(struct x11_capture *capture, struct get *gets, int count)
 }
 
 /* Wait for the images and put the narrow ones in place. False: one was refused, or all is lost. */
-static bool receive_gets(struct x11_capture *capture, const struct get *gets, int count)
+static bool receive_gets(struct x11_capture *capture, const struct get *gets, int count,
+                         const struct pc_source_frame *frame)
 {
     size_t stride = view_stride(capture);
     size_t bytes = stride * (size_t)capture->area.view.height;
@@ -113,11 +146,13 @@ static bool receive_gets(struct x11_capture *capture, const struct get *gets, in
 
         complete = complete && reply;
         free(reply);
-        if (!complete || gets[i].offset < bytes)
+        if (!complete)
             continue;
-        for (int y = 0; y < rect.height; y++)
-            memcpy(capture->shm.memory + (size_t)(rect.y + y) * stride + (size_t)rect.x * 4,
-                   capture->shm.memory + gets[i].offset + (size_t)y * row, row);
+        if (gets[i].offset >= bytes)
+            for (int y = 0; y < rect.height; y++)
+                memcpy(capture->shm.memory + (size_t)(rect.y + y) * stride + (size_t)rect.x * 4,
+                       capture->shm.memory + gets[i].offset + (size_t)y * row, row);
+        announce(capture, frame, rect);
     }
     return complete;
 }
@@ -149,17 +184,21 @@ static void draw_pointer(struct x11_capture *capture, const xcb_query_pointer_re
     x11_cursor_draw(cursor, capture->shm.memory, view_stride(capture),
                     pointer->root_x - capture->area.view.x, pointer->root_y - capture->area.view.y,
                     capture->area.visible);
-    if (differs && !pc_rect_empty(before))
+    if (differs && !pc_rect_empty(before)) {
         out->rects[out->rect_count++] = before;
+        announce(capture, out, before);
+    }
     if (differs && !pc_rect_empty(cursor->drawn))
         out->rects[out->rect_count++] = cursor->drawn;
+    if (!pc_rect_empty(cursor->drawn))
+        announce(capture, out, cursor->drawn);
 }
 
 /* One flush, one wait. 0; -EAGAIN: the area has changed meanwhile; -ENOTCONN. */
 static int fetch(struct x11_capture *capture, struct pc_source_frame *out)
 {
     xcb_connection_t *connection = capture->display.connection;
-    struct get gets[PC_DAMAGE_RECTS_MAX];
+    struct get gets[GETS_MAX];
     unsigned place_request = 0, image_request = 0;
     xcb_translate_coordinates_reply_t *place = NULL;
     xcb_query_pointer_reply_t *pointer = NULL;
@@ -192,7 +231,7 @@ static int fetch(struct x11_capture *capture, struct pc_source_frame *out)
             image_request = xcb_xfixes_get_cursor_image(connection).sequence;
     }
 
-    bool complete = receive_gets(capture, gets, count);
+    bool complete = receive_gets(capture, gets, count, out);
     if (capture->choice.window) {
         place = x11_display_reply(&capture->display, place_request);
         complete = complete && place && place->dst_x == capture->area.view.x &&
@@ -226,6 +265,10 @@ static int grab_area(struct x11_capture *capture, struct pc_source_frame *out)
             if (result < 0)
                 return result;
         }
+        out->pixels = capture->shm.memory;
+        out->stride = view_stride(capture);
+        out->width = capture->area.view.width;
+        out->height = capture->area.view.height;
         result = fetch(capture, out);
         if (result < 0)
             capture->area_stale = capture->whole = true;
@@ -253,11 +296,10 @@ int x11_grab(struct x11_capture *capture, uint64_t now_ns, struct pc_source_fram
     if (capture->whole) {
         out->rects[0] = whole_view(capture);
         out->rect_count = 1;
+        if (!pc_rect_equal(capture->area.visible, out->rects[0]))
+            announce(capture, out, out->rects[0]); /* what hangs over the screen's edge, too */
     }
-    out->pixels = capture->shm.memory;
-    out->stride = view_stride(capture);
-    out->width = capture->area.view.width;
-    out->height = capture->area.view.height;
+    out->announced = capture->source.on_area != NULL;
     out->serial = capture->serial++;
     if (out->rect_count > 0)
         out->damage_ns = capture->damage_ns ? capture->damage_ns : now_ns;

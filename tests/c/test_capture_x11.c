@@ -122,6 +122,14 @@ static void copy_rects(uint8_t *to, const struct pc_source_frame *frame)
     }
 }
 
+static void copy_area(void *context, const struct pc_source_frame *frame, struct pc_rect area)
+{
+    for (int y = area.y; y < area.y + area.height; y++)
+        memcpy((uint8_t *)context + ((size_t)y * WIDTH + (size_t)area.x) * 4,
+               frame->pixels + (size_t)y * frame->stride + (size_t)area.x * 4,
+               (size_t)area.width * 4);
+}
+
 /* Whatever is drawn, and whether or not it is complete when the picture is taken: in the end the
  * picture equals what the server has, and so do the reported areas put together. */
 static void test_random_drawing(void)
@@ -680,11 +688,47 @@ static void test_damage_rects(void)
     CHECK_EQ(pc_damage_rects_area(&list), 300);
 }
 
+/* What is announced while a grab is under way adds up to the picture, pointer included. */
+static void test_announced_areas(void)
+{
+    struct xvfb xvfb;
+    struct pc_source_frame frame;
+    uint8_t *shadow = calloc(WIDTH * HEIGHT, 4);
+    int wrong = 0;
+
+    CHECK(xvfb_start(&xvfb, WIDTH, HEIGHT, 24, false));
+    set_cursor(&xvfb, false);
+    struct pc_source *source = open_with(&xvfb, (struct pc_x11_settings){.cursor = true});
+    source->on_area = copy_area;
+    source->area_context = shadow;
+    for (int round = 0; round < 300; round++) {
+        int limit = harness_random(&seed) % 3 == 0 ? WIDTH : 50;
+        for (int i = (int)(harness_random(&seed) % 6); i > 0; i--)
+            xvfb_fill(&xvfb, xvfb.screen->root, (int)(harness_random(&seed) % WIDTH),
+                      (int)(harness_random(&seed) % HEIGHT),
+                      1 + (int)(harness_random(&seed) % (uint64_t)limit),
+                      1 + (int)(harness_random(&seed) % (uint64_t)limit),
+                      (uint32_t)harness_random(&seed) & 0xffffff);
+        if (harness_random(&seed) % 2)
+            xvfb_warp(&xvfb, (int)(harness_random(&seed) % WIDTH),
+                      (int)(harness_random(&seed) % HEIGHT));
+        xvfb_sync(&xvfb);
+        CHECK_EQ(source->ops->grab(source, 1, &frame), 0);
+        CHECK(frame.announced);
+        wrong += memcmp(shadow, frame.pixels, WIDTH * HEIGHT * 4) != 0;
+    }
+    CHECK_EQ(wrong, 0);
+    free(shadow);
+    pc_source_close(source);
+    xvfb_stop(&xvfb);
+}
+
 int main(void)
 {
     RUN(test_damage_rects);
     RUN(test_pixels_and_rects);
     RUN(test_random_drawing);
+    RUN(test_announced_areas);
     RUN(test_sysv_memory);
     RUN(test_tcp_is_refused_in_words);
     RUN(test_cursor);

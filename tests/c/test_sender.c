@@ -265,9 +265,9 @@ static void a_large_frame_is_spread_at_the_pacing_rate(void)
             break;
     }
     CHECK_EQ(total, 100);
-    /* 100 packets of 1028 bytes or so, less the burst of half a frame share (10 kB) and the last
+    /* 100 packets of 1028 bytes or so, less the burst of 1.25 frame shares (25 kB) and the last
      * batch, at 4 bytes a microsecond. */
-    CHECK(now - T0 > 18 * PC_NS_PER_MS && now - T0 < 25 * PC_NS_PER_MS);
+    CHECK(now - T0 > 15 * PC_NS_PER_MS && now - T0 < 20 * PC_NS_PER_MS);
     finish();
 }
 
