@@ -7,9 +7,10 @@ struct pc_frame *pc_frame_clock_begin(struct pc_frame_clock *clock, uint64_t id)
 {
     struct pc_frame *frame = &clock->frames[id % PC_FRAME_CLOCK_SIZE];
     atomic_store_explicit(&frame->id, 0, memory_order_release);
+    /* Released, so that who reads one of these also sees that the slot is being cleared. */
     for (int stage = 0; stage < PC_STAGE_COUNT; stage++)
-        atomic_store_explicit(&frame->at[stage], 0, memory_order_relaxed);
-    atomic_store_explicit(&frame->bytes, 0, memory_order_relaxed);
+        atomic_store_explicit(&frame->at[stage], 0, memory_order_release);
+    atomic_store_explicit(&frame->bytes, 0, memory_order_release);
     atomic_store_explicit(&frame->id, id + 1, memory_order_release);
     return frame;
 }
@@ -17,7 +18,7 @@ struct pc_frame *pc_frame_clock_begin(struct pc_frame_clock *clock, uint64_t id)
 void pc_frame_mark(struct pc_frame *frame, enum pc_stage stage, uint64_t now_ns)
 {
     uint64_t unset = 0;
-    atomic_compare_exchange_strong_explicit(&frame->at[stage], &unset, now_ns, memory_order_relaxed,
+    atomic_compare_exchange_strong_explicit(&frame->at[stage], &unset, now_ns, memory_order_release,
                                             memory_order_relaxed);
 }
 
@@ -37,9 +38,9 @@ void pc_frame_clock_summary(struct pc_frame_clock *clock, enum pc_stage from, en
         struct pc_frame *frame = &clock->frames[i];
         uint64_t id = atomic_load_explicit(&frame->id, memory_order_acquire);
         uint64_t began =
-            atomic_load_explicit(&frame->at[PC_STAGE_CAPTURE_START], memory_order_relaxed);
-        uint64_t a = atomic_load_explicit(&frame->at[from], memory_order_relaxed);
-        uint64_t b = atomic_load_explicit(&frame->at[to], memory_order_relaxed);
+            atomic_load_explicit(&frame->at[PC_STAGE_CAPTURE_START], memory_order_acquire);
+        uint64_t a = atomic_load_explicit(&frame->at[from], memory_order_acquire);
+        uint64_t b = atomic_load_explicit(&frame->at[to], memory_order_acquire);
         if (id == 0 || a == 0 || b < a || began < since_ns)
             continue;
         if (atomic_load_explicit(&frame->id, memory_order_relaxed) == id)

@@ -30,6 +30,12 @@ struct pc_frame *pc_frame_clock_begin(struct pc_frame_clock *clock, uint64_t id)
 /* Set a stage's time if the frame does not have it yet. Safe from any thread. */
 void pc_frame_mark(struct pc_frame *frame, enum pc_stage stage, uint64_t now_ns);
 
+/* Is the stage's time set? Cheaper than reading a clock for a mark that is there already. */
+static inline bool pc_frame_reached(struct pc_frame *frame, enum pc_stage stage)
+{
+    return atomic_load_explicit(&frame->at[stage], memory_order_relaxed) != 0;
+}
+
 /* p50/p95/p99 and maximum, in ns, of (to - from) over the kept frames that reached both stages and
  * began at or after `since_ns`. `out->count` is how many; the rest is 0 when that is 0. */
 void pc_frame_clock_summary(struct pc_frame_clock *clock, enum pc_stage from, enum pc_stage to,

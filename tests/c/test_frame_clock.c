@@ -45,7 +45,9 @@ static void a_stage_is_set_once(void)
 {
     memset(&frames, 0, sizeof frames);
     struct pc_frame *frame = pc_frame_clock_begin(&frames, 5);
+    CHECK(!pc_frame_reached(frame, PC_STAGE_FIRST_SENT));
     pc_frame_mark(frame, PC_STAGE_FIRST_SENT, 100);
+    CHECK(pc_frame_reached(frame, PC_STAGE_FIRST_SENT));
     pc_frame_mark(frame, PC_STAGE_FIRST_SENT, 200);
     struct pc_frame_times times;
     CHECK_EQ(pc_frame_clock_read(&frames, 0, &times, 1), 1);
