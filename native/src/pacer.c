@@ -21,11 +21,15 @@ void pc_pacer_init(struct pc_pacer *pacer, double bits_per_s, double burst_bytes
     pacer->updated_ns = now_ns;
 }
 
-void pc_pacer_set_rate(struct pc_pacer *pacer, double bits_per_s, uint64_t now_ns)
+void pc_pacer_set_rate(struct pc_pacer *pacer, double bits_per_s, double burst_bytes,
+                       uint64_t now_ns)
 {
-    assert(bits_per_s > 0);
+    assert(bits_per_s > 0 && burst_bytes > 0);
     refill(pacer, now_ns);
     pacer->rate = bits_per_s / 8e9;
+    pacer->burst = burst_bytes;
+    if (pacer->tokens > burst_bytes)
+        pacer->tokens = burst_bytes;
 }
 
 double pc_pacer_budget(struct pc_pacer *pacer, uint64_t now_ns)

@@ -18,7 +18,10 @@ struct pc_pacer {
 
 /* `bits_per_s` > 0; `burst_bytes` are sent at once after a pause. */
 void pc_pacer_init(struct pc_pacer *pacer, double bits_per_s, double burst_bytes, uint64_t now_ns);
-void pc_pacer_set_rate(struct pc_pacer *pacer, double bits_per_s, uint64_t now_ns);
+
+/* Change both. Gives nothing away: what has gathered stays, as far as the new burst allows. */
+void pc_pacer_set_rate(struct pc_pacer *pacer, double bits_per_s, double burst_bytes,
+                       uint64_t now_ns);
 
 /* Bytes that may be sent now; 0 or less means wait. */
 double pc_pacer_budget(struct pc_pacer *pacer, uint64_t now_ns);

@@ -29,8 +29,11 @@ static void a_new_rate_counts_from_now(void)
     struct pc_pacer pacer;
     pc_pacer_init(&pacer, 8e6, 3000, 0);
     pc_pacer_spend(&pacer, 3000);
-    pc_pacer_set_rate(&pacer, 16e6, 1000000); /* 1000 bytes at the old rate until here */
+    pc_pacer_set_rate(&pacer, 16e6, 4000, 1000000); /* 1000 bytes at the old rate until here */
     CHECK_EQ(pc_pacer_budget(&pacer, 1500000), 2000);
+    CHECK_EQ(pc_pacer_budget(&pacer, 9000000), 4000);
+    pc_pacer_set_rate(&pacer, 16e6, 500, 9000000); /* the new burst bounds what has gathered */
+    CHECK_EQ(pc_pacer_budget(&pacer, 9000000), 500);
 }
 
 static void time_that_goes_back_changes_nothing(void)
