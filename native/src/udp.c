@@ -81,8 +81,10 @@ int pc_udp_open(struct pc_udp *udp, const struct pc_address *address, bool gso, 
         close(fd);
         return error;
     }
+    int unset = 0; /* a kernel that knows the option (4.18) takes it */
     udp->fd = fd;
-    udp->gso = gso;
+    udp->gso = gso && setsockopt(fd, IPPROTO_UDP, UDP_SEGMENT, &unset, sizeof unset) == 0;
+    udp->held_bytes = 0;
     pc_endpoint_to(&bound, &udp->local);
     return 0;
 }
@@ -94,10 +96,16 @@ void pc_udp_close(struct pc_udp *udp)
     udp->fd = -1;
 }
 
-/* Whether the kernel's answer says that it cannot segment here, rather than that it cannot send. */
+/* Whether the kernel's answer may mean that it cannot segment on this way, rather than that it
+ * cannot send. */
 static bool segmentation_refused(int error)
 {
-    return error == EIO || error == EINVAL || error == ENOPROTOOPT || error == EOPNOTSUPP;
+    return error == EIO || error == EINVAL || error == EMSGSIZE || error == EOPNOTSUPP;
+}
+
+static bool buffer_full(int error)
+{
+    return error == EAGAIN || error == EWOULDBLOCK || error == ENOBUFS;
 }
 
 static int send_segmented(struct pc_udp *udp, const struct pc_endpoint *to, const uint8_t *data,
@@ -147,22 +155,64 @@ static int send_each(struct pc_udp *udp, const struct pc_endpoint *to, const uin
     return sent < 0 ? -errno : sent;
 }
 
-int pc_udp_send(struct pc_udp *udp, const struct pc_endpoint *to, const uint8_t *data, size_t size,
-                size_t segment)
+/* Returns how many datagrams the kernel took, or a negative errno. */
+static int send_now(struct pc_udp *udp, struct pc_endpoint *to, const uint8_t *data, size_t size,
+                    size_t segment)
 {
-    assert(size > 0 && size <= PC_UDP_MAX_BATCH && segment > 0);
     if (size <= segment) {
         ssize_t sent =
             sendto(udp->fd, data, size, 0, (const struct sockaddr *)&to->address, to->length);
         return sent < 0 ? -errno : 1;
     }
-    if (udp->gso) {
+    if (udp->gso && !to->unsegmented) {
         int sent = send_segmented(udp, to, data, size, segment);
         if (sent >= 0 || !segmentation_refused(-sent))
             return sent;
-        udp->gso = false;
+        to->unsegmented = true;
     }
     return send_each(udp, to, data, size, segment);
+}
+
+bool pc_udp_flush(struct pc_udp *udp)
+{
+    if (udp->held_bytes == 0)
+        return true;
+    int sent = send_now(udp, &udp->held_to, udp->held, udp->held_bytes, udp->held_segment);
+    if (sent < 0 && buffer_full(-sent))
+        return false;
+    size_t gone = sent < 0 ? udp->held_bytes : (size_t)sent * udp->held_segment;
+    if (gone >= udp->held_bytes) {
+        udp->held_bytes = 0;
+        return true;
+    }
+    udp->held_bytes -= gone;
+    memmove(udp->held, udp->held + gone, udp->held_bytes);
+    return false;
+}
+
+static void hold(struct pc_udp *udp, const struct pc_endpoint *to, const uint8_t *data, size_t size,
+                 size_t segment)
+{
+    udp->held_to = *to;
+    udp->held_bytes = size;
+    udp->held_segment = segment;
+    memcpy(udp->held, data, size);
+}
+
+int pc_udp_send(struct pc_udp *udp, struct pc_endpoint *to, const uint8_t *data, size_t size,
+                size_t segment)
+{
+    assert(size > 0 && size <= PC_UDP_MAX_BATCH && segment > 0);
+    if (!pc_udp_flush(udp))
+        return -EAGAIN;
+    int count = (int)((size + segment - 1) / segment);
+    int sent = send_now(udp, to, data, size, segment);
+    if (sent < 0 && !buffer_full(-sent))
+        return sent;
+    size_t gone = sent < 0 ? 0 : (size_t)sent * segment;
+    if (gone < size)
+        hold(udp, to, data + gone, size - gone, segment);
+    return count;
 }
 
 int pc_udp_receive(struct pc_udp *udp, struct pc_udp_inbox *inbox)

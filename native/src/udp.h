@@ -18,12 +18,19 @@
 struct pc_endpoint { /* an address as the kernel takes it */
     struct sockaddr_storage address;
     socklen_t length;
+    bool unsegmented; /* the kernel refused UDP_SEGMENT on the way there (a small MTU, IPsec) */
 };
 
 struct pc_udp {
     int fd;
-    bool gso; /* UDP_SEGMENT is in use; cleared for good when the kernel refuses it */
+    bool gso; /* UDP_SEGMENT is wanted, and known to the kernel */
     struct pc_address local;
+
+    /* What the kernel's full buffer has not taken yet. It goes out first, as it is: protecting a
+     * packet anew under the same index would use an AEAD nonce twice. */
+    struct pc_endpoint held_to;
+    size_t held_bytes, held_segment; /* 0 bytes: nothing is held */
+    uint8_t held[PC_UDP_MAX_BATCH];
 };
 
 /* 0, or -EINVAL when the family is neither 4 nor 6. */
@@ -35,10 +42,15 @@ void pc_endpoint_to(const struct pc_endpoint *endpoint, struct pc_address *addre
 int pc_udp_open(struct pc_udp *udp, const struct pc_address *address, bool gso, int dscp);
 void pc_udp_close(struct pc_udp *udp);
 
+/* Try to send what is held. False while the kernel's buffer is full: nothing more can be sent now.
+ */
+bool pc_udp_flush(struct pc_udp *udp);
+
 /* Send `size` bytes as datagrams of `segment` bytes each, the last one possibly shorter, at most
  * PC_UDP_MAX_SEGMENTS: by UDP_SEGMENT in one call, or by sendmmsg(2). Returns how many datagrams
- * the kernel took (all of them, or fewer when its buffer is full), or a negative errno. */
-int pc_udp_send(struct pc_udp *udp, const struct pc_endpoint *to, const uint8_t *data, size_t size,
+ * were taken: all of them, by the kernel or held here. -EAGAIN when something was held already
+ * (ask pc_udp_flush() before), other negative errno as sendmsg(2): nothing was taken. */
+int pc_udp_send(struct pc_udp *udp, struct pc_endpoint *to, const uint8_t *data, size_t size,
                 size_t segment);
 
 /* Where datagrams are received to. */

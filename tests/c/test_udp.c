@@ -1,10 +1,38 @@
 #include "udp.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <poll.h>
 #include <unistd.h>
 
 #include "harness.h"
+
+/* The kernel's answers, made up when `refuse` is set: this program's sendmsg() and sendto() come
+ * before the C library's. */
+static int refuse;
+
+ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    ssize_t (*real)(int, const struct msghdr *, int);
+    *(void **)&real = dlsym(RTLD_NEXT, "sendmsg");
+    if (refuse != 0 && message->msg_control != NULL) {
+        errno = refuse;
+        return -1;
+    }
+    return real(fd, message, flags);
+}
+
+ssize_t sendto(int fd, const void *data, size_t size, int flags, const struct sockaddr *to,
+               socklen_t to_bytes)
+{
+    ssize_t (*real)(int, const void *, size_t, int, const struct sockaddr *, socklen_t);
+    *(void **)&real = dlsym(RTLD_NEXT, "sendto");
+    if (refuse != 0) {
+        errno = refuse;
+        return -1;
+    }
+    return real(fd, data, size, flags, to, to_bytes);
+}
 
 static const struct pc_address loopback4 = {.family = 4, .ip = {127, 0, 0, 1}};
 static const struct pc_address loopback6 = {.family = 6, .ip = {[15] = 1}};
@@ -75,7 +103,8 @@ static void a_kernel_that_refuses_segmentation_is_worked_around(void)
     CHECK_EQ(setsockopt(from.fd, SOL_SOCKET, SO_NO_CHECK, &on, sizeof on), 0);
     uint8_t data[3000] = {0};
     CHECK_EQ(pc_udp_send(&from, &endpoint, data, sizeof data, 1000), 3);
-    CHECK(!from.gso);
+    CHECK(endpoint.unsegmented);
+    CHECK(from.gso); /* on other ways it may well segment */
     int received = 0;
     while (received < 3) {
         wait_readable(to.fd);
@@ -86,6 +115,73 @@ static void a_kernel_that_refuses_segmentation_is_worked_around(void)
         received += count;
     }
     CHECK_EQ(received, 3);
+    pc_udp_close(&from);
+    pc_udp_close(&to);
+}
+
+static int receive_all(struct pc_udp *udp, uint8_t *first_bytes, int max)
+{
+    int received = 0;
+    struct pollfd wait = {.fd = udp->fd, .events = POLLIN};
+    while (poll(&wait, 1, 0) == 1 && pc_udp_receive(udp, &inbox) > 0)
+        for (int i = 0; i < inbox.count && received < max; i++)
+            first_bytes[received++] = inbox.data[i][0];
+    return received;
+}
+
+/* Loopback delivers before the sending call returns: there is nothing to wait for. */
+static void a_full_buffer_delays_and_loses_nothing(void)
+{
+    struct pc_udp from, to;
+    uint8_t batch[3000] = {0}, single[100] = {9}, seen[16];
+    for (int i = 0; i < 3; i++)
+        batch[i * 1000] = (uint8_t)(i + 1);
+    CHECK_EQ(pc_udp_open(&from, &loopback4, true, 0), 0);
+    CHECK_EQ(pc_udp_open(&to, &loopback4, true, 0), 0);
+    struct pc_endpoint endpoint;
+    pc_endpoint_from(&endpoint, &to.local);
+    const int full[] = {EAGAIN, ENOBUFS};
+    for (int i = 0; i < 2; i++) {
+        refuse = full[i];
+        CHECK_EQ(pc_udp_send(&from, &endpoint, batch, sizeof batch, 1000), 3);
+        CHECK(!pc_udp_flush(&from));
+        CHECK_EQ(pc_udp_send(&from, &endpoint, single, sizeof single, sizeof single), -EAGAIN);
+        memset(batch, 0xaa, 10); /* what is held is a copy */
+        refuse = 0;
+        CHECK_EQ(pc_udp_send(&from, &endpoint, single, sizeof single, sizeof single), 1);
+        CHECK_EQ(receive_all(&to, seen, 16), 4);
+        CHECK(seen[0] == 1 && seen[1] == 2 && seen[2] == 3 && seen[3] == 9);
+        CHECK(pc_udp_flush(&from));
+        CHECK_EQ(receive_all(&to, seen, 16), 0);
+        batch[0] = 1;
+    }
+    /* What can never be sent is not held for ever. */
+    refuse = EAGAIN;
+    CHECK_EQ(pc_udp_send(&from, &endpoint, single, sizeof single, sizeof single), 1);
+    refuse = ENETUNREACH;
+    CHECK(pc_udp_flush(&from));
+    CHECK_EQ(pc_udp_send(&from, &endpoint, single, sizeof single, sizeof single), -ENETUNREACH);
+    refuse = 0;
+    CHECK(pc_udp_flush(&from));
+    CHECK_EQ(receive_all(&to, seen, 16), 0);
+    pc_udp_close(&from);
+    pc_udp_close(&to);
+}
+
+static void one_way_without_segmentation_leaves_the_others_theirs(void)
+{
+    struct pc_udp from, to;
+    uint8_t data[2000] = {0}, seen[4];
+    CHECK_EQ(pc_udp_open(&from, &loopback4, true, 0), 0);
+    CHECK_EQ(pc_udp_open(&to, &loopback4, true, 0), 0);
+    struct pc_endpoint narrow, wide;
+    pc_endpoint_from(&narrow, &to.local);
+    pc_endpoint_from(&wide, &to.local);
+    refuse = EINVAL; /* a segment is larger than the way's MTU */
+    CHECK_EQ(pc_udp_send(&from, &narrow, data, sizeof data, 1000), 2);
+    refuse = 0;
+    CHECK_EQ(receive_all(&to, seen, 4), 2);
+    CHECK(narrow.unsegmented && !wide.unsegmented && from.gso);
     pc_udp_close(&from);
     pc_udp_close(&to);
 }
@@ -123,6 +219,8 @@ int main(void)
     RUN(a_batch_arrives_by_sendmmsg);
     RUN(ipv6_works_alike);
     RUN(a_kernel_that_refuses_segmentation_is_worked_around);
+    RUN(a_full_buffer_delays_and_loses_nothing);
+    RUN(one_way_without_segmentation_leaves_the_others_theirs);
     RUN(a_port_in_use_is_said);
     RUN(a_datagram_that_is_too_long_has_no_size);
     return HARNESS_RESULT();
