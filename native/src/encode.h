@@ -50,6 +50,9 @@ struct pc_encoder_ops {
     /* Change bitrate and frame rate in place: no IDR, no new encoder. 0 or -EINVAL. */
     int (*set_rate)(struct pc_encoder *encoder, int bitrate, int fps);
 
+    /* Change how many slices a frame has (0 = chosen) in place, likewise. NULL: there are none. */
+    int (*set_slices)(struct pc_encoder *encoder, int slices);
+
     void (*close)(struct pc_encoder *encoder);
 };
 

@@ -226,14 +226,9 @@ static int encode(struct pc_encoder *base, const struct pc_picture *picture,
     return 0;
 }
 
-static int set_rate(struct pc_encoder *base, int bitrate, int fps)
+/* Have x264 follow the settings, where they differ from what it has. */
+static int reconfigure(struct h264_encoder *encoder)
 {
-    struct h264_encoder *encoder = (struct h264_encoder *)base;
-    if (bitrate <= 0 || fps <= 0)
-        return pc_fail(-EINVAL, "bitrate and fps must be above 0, not %d and %d", bitrate, fps);
-    encoder->settings.bitrate = bitrate;
-    encoder->settings.fps = fps;
-    pc_rate_control_set_rate(&encoder->rate_control, bitrate, fps);
     int slice_max_mbs = slice_macroblocks(encoder);
     bool vbv = encoder->settings.rate_control == PC_RATE_CONTROL_VBV;
     if (!vbv && slice_max_mbs == encoder->param.i_slice_max_mbs)
@@ -242,8 +237,29 @@ static int set_rate(struct pc_encoder *base, int bitrate, int fps)
     if (vbv)
         set_vbv(encoder);
     if (x264_encoder_reconfig(encoder->x264, &encoder->param) < 0)
-        return pc_fail(-EINVAL, "x264 refuses %d bit/s at %d fps", bitrate, fps);
+        return pc_fail(-EINVAL, "x264 refuses %d bit/s at %d fps", encoder->settings.bitrate,
+                       encoder->settings.fps);
     return 0;
+}
+
+static int set_rate(struct pc_encoder *base, int bitrate, int fps)
+{
+    struct h264_encoder *encoder = (struct h264_encoder *)base;
+    if (bitrate <= 0 || fps <= 0)
+        return pc_fail(-EINVAL, "bitrate and fps must be above 0, not %d and %d", bitrate, fps);
+    encoder->settings.bitrate = bitrate;
+    encoder->settings.fps = fps;
+    pc_rate_control_set_rate(&encoder->rate_control, bitrate, fps);
+    return reconfigure(encoder);
+}
+
+static int set_slices(struct pc_encoder *base, int slices)
+{
+    struct h264_encoder *encoder = (struct h264_encoder *)base;
+    if (slices < 0 || slices > MAX_SLICES)
+        return pc_fail(-EINVAL, "slices must be 0 to %d, not %d", MAX_SLICES, slices);
+    encoder->settings.slices = slices;
+    return reconfigure(encoder);
 }
 
 static void close_encoder(struct pc_encoder *base)
@@ -287,7 +303,13 @@ static int check(const struct pc_encoder_settings *settings)
 
 int pc_encoder_open_h264(const struct pc_encoder_settings *settings, struct pc_encoder **out)
 {
-    static const struct pc_encoder_ops ops = {"x264", encode, set_rate, close_encoder};
+    static const struct pc_encoder_ops ops = {
+        .name = "x264",
+        .encode = encode,
+        .set_rate = set_rate,
+        .set_slices = set_slices,
+        .close = close_encoder,
+    };
     int status = check(settings);
     if (status < 0)
         return status;

@@ -149,7 +149,8 @@ static vpx_codec_err_t set_controls(vpx_codec_ctx_t *codec, int threads)
 
 int pc_encoder_open_vp8(const struct pc_encoder_settings *settings, struct pc_encoder **out)
 {
-    static const struct pc_encoder_ops ops = {"libvpx", encode, set_rate, close_encoder};
+    static const struct pc_encoder_ops ops = {
+        .name = "libvpx", .encode = encode, .set_rate = set_rate, .close = close_encoder};
     int status = check(settings);
     if (status < 0)
         return status;

@@ -45,6 +45,16 @@ struct pc_access_unit *pc_feed_pop(struct pc_feed *feed)
     return au;
 }
 
+bool pc_feed_announce(struct pc_feed *feed)
+{
+    return !atomic_exchange(&feed->announced, true);
+}
+
+bool pc_feed_has_news(struct pc_feed *feed)
+{
+    return atomic_load(&feed->announced) && atomic_exchange(&feed->announced, false);
+}
+
 static void wake_stream(struct pc_feed *feed)
 {
     eventfd_write(feed->stream_wake_fd, 1);

@@ -10,6 +10,10 @@
 
 #define PC_FEED_DEPTH 8 /* access units on their way to the I/O thread */
 
+/* With more receivers than this, to give all of them a part of a frame takes longer than to encode
+ * the rest of it: a frame goes out whole, in few and large system calls. */
+#define PC_FEED_FEW 32
+
 struct pc_feed {
     enum pc_codec codec;
     uint32_t stream_id;
@@ -18,7 +22,8 @@ struct pc_feed {
     atomic_int bitrate, fps; /* what the encoder is set to */
     atomic_int receivers;    /* peers and taps: nobody = no encoding */
     atomic_bool idr_wanted;
-    atomic_bool blocked; /* the media thread waits for `drained` */
+    atomic_bool announced; /* something was published that the I/O thread has not looked at */
+    atomic_bool blocked;   /* the media thread waits for `drained` */
     _Atomic uint64_t
         drained; /* id + 1 of the newest access unit that some receiver has sent whole */
     pthread_mutex_t lock;
@@ -37,9 +42,22 @@ bool pc_feed_push(struct pc_feed *feed, struct pc_access_unit *au);
 /* I/O thread: the oldest waiting unit (the caller owns the reference), or NULL. */
 struct pc_access_unit *pc_feed_pop(struct pc_feed *feed);
 
+/* Media thread: something was published. True when the I/O thread must be woken: it has looked at
+ * what was announced before. */
+bool pc_feed_announce(struct pc_feed *feed);
+
+/* I/O thread: was something published since the last call? */
+bool pc_feed_has_news(struct pc_feed *feed);
+
 /* Any thread: somebody joins or leaves; wakes the media thread. */
 void pc_feed_add_receiver(struct pc_feed *feed);
 void pc_feed_remove_receiver(struct pc_feed *feed);
+
+/* Any thread: more than PC_FEED_FEW receivers? */
+static inline bool pc_feed_has_many(struct pc_feed *feed)
+{
+    return atomic_load(&feed->receivers) > PC_FEED_FEW;
+}
 
 /* Any thread: the next frame should be an IDR (the stream bounds how often). */
 void pc_feed_request_idr(struct pc_feed *feed);

@@ -37,12 +37,14 @@ struct pc_hub {
     int feed_count;
     struct pc_hub_stats stats;
     uint64_t ntp_offset_ns; /* NTP time in ns less CLOCK_MONOTONIC, fixed at opening */
+    unsigned next_peer;     /* the position in `peers` where serving goes on */
+    uint64_t timer_ns;      /* what timer_fd is set to */
     struct pc_udp_inbox inbox;
-    uint8_t scratch[PC_SENDER_SCRATCH + 2048];
+    uint8_t scratch[PC_SENDER_SCRATCH];
 };
 
 /* Run `run` on the I/O thread and return what it returns; an error text set there is set here too.
- * Must not be called from the I/O thread. */
+ * -ESHUTDOWN when the hub is being closed. Must not be called from the I/O thread. */
 int pc_hub_call(struct pc_hub *hub, int (*run)(struct pc_hub *hub, void *context), void *context);
 
 /* Any thread: a feed has something new. */

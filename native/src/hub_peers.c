@@ -45,7 +45,8 @@ static int set_path(struct pc_hub *hub, void *context)
                        wanted->socket);
     int error = pc_peer_table_set_path(&hub->peers, peer, &hub->sockets[wanted->socket], wanted->to,
                                        wanted->channel);
-    return error < 0 ? pc_fail(error, "cannot use this address: %s", strerror(-error)) : 0;
+    return error < 0 ? pc_fail(error, "a path needs an address of the socket's family and a port")
+                     : 0;
 }
 
 int pc_peer_set_path(struct pc_hub *hub, int peer, int socket, const struct pc_address *to,
@@ -66,11 +67,7 @@ static int set_keys(struct pc_hub *hub, void *context)
     struct pc_sender *peer = find_peer(hub, wanted->peer);
     if (peer == NULL)
         return -ENOENT;
-    pc_srtp_destroy(peer->outbound);
-    pc_srtp_destroy(peer->inbound);
-    peer->outbound = wanted->outbound;
-    peer->inbound = wanted->inbound;
-    return 0;
+    return pc_sender_set_keys(peer, wanted->outbound, wanted->inbound);
 }
 
 int pc_peer_set_keys(struct pc_hub *hub, int peer, enum pc_srtp_profile profile,
@@ -107,7 +104,10 @@ static int send_media(struct pc_hub *hub, void *context)
     struct pc_feed *feed = pc_stream_feed(wanted->stream, hub, wanted->settings->codec);
     if (feed == NULL)
         return pc_fail(-EINVAL, "the stream was opened without this hub, or has no such codec");
-    return pc_sender_start(peer, feed, wanted->settings, random, pc_now_ns());
+    int error = pc_sender_start(peer, feed, wanted->settings, random, pc_now_ns());
+    if (error == 0)
+        pc_peer_table_wake(&hub->peers, peer);
+    return error;
 }
 
 int pc_peer_send(struct pc_hub *hub, int peer, struct pc_stream *stream,

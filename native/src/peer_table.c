@@ -1,5 +1,6 @@
 #include "peer_table.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@ void pc_peer_table_init(struct pc_peer_table *table)
 void pc_peer_table_free(struct pc_peer_table *table)
 {
     free(table->peers);
+    free(table->due_ns);
     free(table->slots);
     pc_peer_table_init(table);
 }
@@ -36,18 +38,8 @@ static unsigned hash_path(const struct pc_address *remote, uint16_t channel)
 }
 
 /* Build the index anew: paths change a few times in a peer's life. */
-static int reindex(struct pc_peer_table *table)
+static void reindex(struct pc_peer_table *table)
 {
-    unsigned wanted = 16;
-    while (wanted < table->count * 2)
-        wanted *= 2;
-    if (wanted > table->slot_count) {
-        struct pc_sender **slots = realloc(table->slots, wanted * sizeof *slots);
-        if (slots == NULL)
-            return -ENOMEM;
-        table->slots = slots;
-        table->slot_count = wanted;
-    }
     memset(table->slots, 0, table->slot_count * sizeof *table->slots);
     for (unsigned i = 0; i < table->count; i++) {
         struct pc_sender *peer = table->peers[i];
@@ -58,44 +50,47 @@ static int reindex(struct pc_peer_table *table)
             slot++;
         table->slots[slot & (table->slot_count - 1)] = peer;
     }
-    return 0;
+}
+
+/* Make room for twice as many, and for an index that is at most half full. False when out of
+ * memory; what there was stays. */
+static bool grow(struct pc_peer_table *table)
+{
+    unsigned capacity = table->capacity == 0 ? 16 : table->capacity * 2;
+    struct pc_sender **peers = realloc(table->peers, capacity * sizeof *peers);
+    if (peers != NULL)
+        table->peers = peers;
+    uint64_t *due_ns = realloc(table->due_ns, capacity * sizeof *due_ns);
+    if (due_ns != NULL)
+        table->due_ns = due_ns;
+    struct pc_sender **slots = calloc(capacity * 2, sizeof *slots);
+    if (peers == NULL || due_ns == NULL || slots == NULL) {
+        free(slots);
+        return false;
+    }
+    free(table->slots);
+    table->slots = slots;
+    table->slot_count = capacity * 2;
+    table->capacity = capacity;
+    reindex(table);
+    return true;
 }
 
 struct pc_sender *pc_peer_table_add(struct pc_peer_table *table)
 {
-    if (table->count == table->capacity) {
-        unsigned capacity = table->capacity == 0 ? 16 : table->capacity * 2;
-        struct pc_sender **peers = realloc(table->peers, capacity * sizeof *peers);
-        if (peers == NULL)
-            return NULL;
-        table->peers = peers;
-        table->capacity = capacity;
-    }
+    if (table->count == table->capacity && !grow(table))
+        return NULL;
     struct pc_sender *peer = malloc(sizeof *peer);
     if (peer == NULL)
         return NULL;
     pc_sender_init(peer, ++table->last_id);
+    table->due_ns[table->count] = UINT64_MAX;
     table->peers[table->count++] = peer;
     return peer;
 }
 
-void pc_peer_table_remove(struct pc_peer_table *table, struct pc_sender *peer)
-{
-    for (unsigned i = 0; i < table->count; i++) {
-        if (table->peers[i] != peer)
-            continue;
-        memmove(&table->peers[i], &table->peers[i + 1],
-                (table->count - i - 1) * sizeof *table->peers);
-        table->count--;
-        break;
-    }
-    if (table->slots != NULL)
-        reindex(table);
-    pc_sender_free(peer);
-    free(peer);
-}
-
-struct pc_sender *pc_peer_table_by_id(const struct pc_peer_table *table, uint32_t id)
+/* Where the peer with this id is, or would be. */
+static unsigned position(const struct pc_peer_table *table, uint32_t id)
 {
     unsigned low = 0, high = table->count;
     while (low < high) {
@@ -105,7 +100,29 @@ struct pc_sender *pc_peer_table_by_id(const struct pc_peer_table *table, uint32_
         else
             high = middle;
     }
-    return low < table->count && table->peers[low]->id == id ? table->peers[low] : NULL;
+    return low;
+}
+
+void pc_peer_table_remove(struct pc_peer_table *table, struct pc_sender *peer)
+{
+    unsigned at = position(table, peer->id), behind = --table->count - at;
+    assert(table->peers[at] == peer);
+    memmove(&table->peers[at], &table->peers[at + 1], behind * sizeof *table->peers);
+    memmove(&table->due_ns[at], &table->due_ns[at + 1], behind * sizeof *table->due_ns);
+    reindex(table);
+    pc_sender_free(peer);
+    free(peer);
+}
+
+void pc_peer_table_wake(struct pc_peer_table *table, const struct pc_sender *peer)
+{
+    table->due_ns[position(table, peer->id)] = 0;
+}
+
+struct pc_sender *pc_peer_table_by_id(const struct pc_peer_table *table, uint32_t id)
+{
+    unsigned at = position(table, id);
+    return at < table->count && table->peers[at]->id == id ? table->peers[at] : NULL;
 }
 
 struct pc_sender *pc_peer_table_by_address(const struct pc_peer_table *table,
@@ -124,15 +141,17 @@ struct pc_sender *pc_peer_table_by_address(const struct pc_peer_table *table,
 int pc_peer_table_set_path(struct pc_peer_table *table, struct pc_sender *peer, struct pc_udp *udp,
                            const struct pc_address *remote, uint16_t channel)
 {
-    struct pc_sender *before = pc_peer_table_by_address(table, udp, remote, channel);
-    if (before != NULL && before != peer)
-        before->udp = NULL;
     struct pc_endpoint to;
-    if (pc_endpoint_from(&to, remote) < 0)
+    if (pc_endpoint_from(&to, remote) < 0 || remote->family != udp->local.family ||
+        remote->port == 0)
         return -EINVAL;
-    peer->udp = udp;
-    peer->to = to;
-    peer->remote = *remote;
-    peer->channel = channel;
-    return reindex(table);
+    struct pc_address address; /* as a datagram's: without what the family does not use */
+    pc_endpoint_to(&to, &address);
+    struct pc_sender *before = pc_peer_table_by_address(table, udp, &address, channel);
+    if (before != NULL && before != peer)
+        pc_sender_lose_path(before);
+    pc_sender_set_path(peer, udp, &to, &address, channel);
+    reindex(table);
+    pc_peer_table_wake(table, peer);
+    return 0;
 }

@@ -6,7 +6,6 @@
 
 #include "clock.h"
 #include "hub.h"
-#include "tap.h"
 
 int pc_rendition_init(struct pc_rendition *rendition, enum pc_codec codec, struct pc_hub *hub,
                       uint32_t stream_id, uint64_t epoch_ns, int stream_wake_fd,
@@ -19,25 +18,21 @@ int pc_rendition_init(struct pc_rendition *rendition, enum pc_codec codec, struc
     rendition->codec = codec;
     rendition->hub = hub;
     rendition->settings = *settings;
+    rendition->slices = settings->slices;
     pc_feed_init(&rendition->feed, codec, stream_id, epoch_ns, stream_wake_fd);
     atomic_store(&rendition->feed.bitrate, settings->bitrate);
     atomic_store(&rendition->feed.fps, settings->fps);
-    pthread_mutex_init(&rendition->tap_lock, NULL);
+    pc_tap_list_init(&rendition->taps);
     return 0;
 }
 
 void pc_rendition_free(struct pc_rendition *rendition)
 {
-    pthread_mutex_lock(&rendition->tap_lock);
-    for (int i = 0; i < rendition->tap_count; i++)
-        pc_tap_end(rendition->taps[i]);
-    rendition->tap_count = 0;
-    pthread_mutex_unlock(&rendition->tap_lock);
+    pc_tap_list_free(&rendition->taps);
     if (rendition->encoder != NULL)
         rendition->encoder->ops->close(rendition->encoder);
     pc_feed_free(&rendition->feed);
     pc_au_pool_release(rendition->pool);
-    pthread_mutex_destroy(&rendition->tap_lock);
 }
 
 static int packetize(struct pc_rendition *rendition, const uint8_t *data, size_t size, bool last)
@@ -45,6 +40,20 @@ static int packetize(struct pc_rendition *rendition, const uint8_t *data, size_t
     if (rendition->codec == PC_CODEC_H264)
         return pc_packetize_h264(&rendition->packetizer.h264, rendition->au, data, size, last);
     return pc_packetize_vp8(&rendition->packetizer.vp8, rendition->au, data, size);
+}
+
+/* Hand the access unit to the hub, or tell that it has grown. */
+static void show_hub(struct pc_rendition *rendition)
+{
+    if (!rendition->offered) {
+        rendition->offered = true;
+        if (pc_feed_push(&rendition->feed, rendition->au))
+            rendition->handed_over = rendition->au->frame_id + 1;
+        else
+            rendition->broken = true;
+    }
+    if (pc_feed_announce(&rendition->feed))
+        pc_hub_wake(rendition->hub);
 }
 
 /* From the encoder's threads: a unit of the frame is ready. */
@@ -60,30 +69,36 @@ static void on_unit(void *context, const uint8_t *data, size_t size, bool last)
     }
     if (added == 0)
         return; /* parameter sets wait for the slice that follows */
-    if (first) {
-        if (au->clock != NULL)
-            pc_frame_mark(au->clock, PC_STAGE_FIRST_SLICE, pc_now_ns());
-        if (rendition->hub != NULL && pc_feed_push(&rendition->feed, au))
-            rendition->handed_over = au->frame_id + 1;
-        else if (rendition->hub != NULL)
-            rendition->broken = true;
-    }
-    if (rendition->hub != NULL)
-        pc_hub_wake(rendition->hub);
+    if (first && au->clock != NULL)
+        pc_frame_mark(au->clock, PC_STAGE_FIRST_SLICE, pc_now_ns());
+    if (rendition->hub != NULL && (!rendition->whole || last))
+        show_hub(rendition);
+}
+
+/* Rate and slices of the encoder that exists. */
+static int adjust(struct pc_rendition *rendition, int bitrate, int fps, int slices)
+{
+    struct pc_encoder *encoder = rendition->encoder;
+    struct pc_encoder_settings *settings = &rendition->settings;
+    int error = 0;
+    if (settings->slices != slices && encoder->ops->set_slices != NULL)
+        error = encoder->ops->set_slices(encoder, slices);
+    settings->slices = slices;
+    if (error == 0 && (settings->bitrate != bitrate || settings->fps != fps))
+        error = encoder->ops->set_rate(encoder, bitrate, fps);
+    settings->bitrate = bitrate;
+    settings->fps = fps;
+    return error;
 }
 
 int pc_rendition_prepare(struct pc_rendition *rendition, int width, int height)
 {
     struct pc_encoder_settings *settings = &rendition->settings;
     int bitrate = atomic_load(&rendition->feed.bitrate), fps = atomic_load(&rendition->feed.fps);
+    int slices = pc_feed_has_many(&rendition->feed) ? 1 : rendition->slices;
     bool resized = settings->width != width || settings->height != height;
-    if (rendition->encoder != NULL && !resized) {
-        if (settings->bitrate == bitrate && settings->fps == fps)
-            return 0;
-        settings->bitrate = bitrate;
-        settings->fps = fps;
-        return rendition->encoder->ops->set_rate(rendition->encoder, bitrate, fps);
-    }
+    if (rendition->encoder != NULL && !resized)
+        return adjust(rendition, bitrate, fps, slices);
     if (rendition->encoder != NULL)
         rendition->encoder->ops->close(rendition->encoder);
     rendition->encoder = NULL;
@@ -91,6 +106,7 @@ int pc_rendition_prepare(struct pc_rendition *rendition, int width, int height)
     settings->height = height;
     settings->bitrate = bitrate;
     settings->fps = fps;
+    settings->slices = slices;
     settings->on_unit = on_unit;
     settings->context = rendition;
     rendition->force_idr = true;
@@ -108,20 +124,8 @@ bool pc_rendition_wants_idr(struct pc_rendition *rendition)
 bool pc_rendition_drained(struct pc_rendition *rendition)
 {
     struct pc_feed *feed = &rendition->feed;
-    pthread_mutex_lock(&rendition->tap_lock);
-    int taps = rendition->tap_count;
-    pthread_mutex_unlock(&rendition->tap_lock);
-    return atomic_load(&feed->receivers) <= taps ||
+    return atomic_load(&feed->receivers) <= pc_tap_list_count(&rendition->taps) ||
            atomic_load(&feed->drained) >= rendition->handed_over;
-}
-
-static void deliver_to_taps(struct pc_rendition *rendition)
-{
-    pthread_mutex_lock(&rendition->tap_lock);
-    for (int i = 0; i < rendition->tap_count; i++)
-        if (!pc_tap_push(rendition->taps[i], rendition->au))
-            pc_feed_request_idr(&rendition->feed);
-    pthread_mutex_unlock(&rendition->tap_lock);
 }
 
 static void count(struct pc_rendition *rendition, const struct pc_encode_result *result)
@@ -160,6 +164,8 @@ int pc_rendition_encode(struct pc_rendition *rendition, const struct pc_picture 
     au->idr = idr;
     rendition->au = au;
     rendition->broken = false;
+    rendition->offered = false;
+    rendition->whole = pc_feed_has_many(&rendition->feed);
 
     struct pc_encode_result result = {0};
     const struct pc_rect *changed = rendition->gap ? NULL : frame->rects;
@@ -178,13 +184,13 @@ int pc_rendition_encode(struct pc_rendition *rendition, const struct pc_picture 
     if (!complete && au->count > 0) {
         /* Whoever sends it must not wait for the rest for ever. */
         pc_au_publish(au, true);
-        if (rendition->hub != NULL)
-            pc_hub_wake(rendition->hub);
+        if (rendition->offered)
+            show_hub(rendition);
     }
     if (rendition->broken)
         rendition->force_idr = true;
-    else if (au->count > 0)
-        deliver_to_taps(rendition);
+    else if (au->count > 0 && !pc_tap_list_push(&rendition->taps, au))
+        pc_feed_request_idr(&rendition->feed);
     if (clock != NULL) {
         pc_frame_mark(clock, PC_STAGE_ENCODED, pc_now_ns());
         atomic_store_explicit(&clock->bytes, (uint32_t)result.bytes, memory_order_relaxed);
@@ -192,33 +198,4 @@ int pc_rendition_encode(struct pc_rendition *rendition, const struct pc_picture 
     rendition->au = NULL;
     pc_au_unref(au);
     return error;
-}
-
-int pc_rendition_add_tap(struct pc_rendition *rendition, struct pc_tap *tap)
-{
-    pthread_mutex_lock(&rendition->tap_lock);
-    bool room = rendition->tap_count < PC_RENDITION_TAPS;
-    if (room)
-        rendition->taps[rendition->tap_count++] = tap;
-    pthread_mutex_unlock(&rendition->tap_lock);
-    if (!room)
-        return pc_fail(-ENOSPC, "a stream has at most %d taps of a codec", PC_RENDITION_TAPS);
-    pc_feed_add_receiver(&rendition->feed);
-    pc_feed_request_idr(&rendition->feed);
-    return 0;
-}
-
-void pc_rendition_remove_tap(struct pc_rendition *rendition, struct pc_tap *tap)
-{
-    bool found = false;
-    pthread_mutex_lock(&rendition->tap_lock);
-    for (int i = 0; i < rendition->tap_count && !found; i++) {
-        if (rendition->taps[i] == tap) {
-            rendition->taps[i] = rendition->taps[--rendition->tap_count];
-            found = true;
-        }
-    }
-    pthread_mutex_unlock(&rendition->tap_lock);
-    if (found)
-        pc_feed_remove_receiver(&rendition->feed);
 }

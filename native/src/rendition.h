@@ -1,21 +1,21 @@
 /* One encode of a stream: an encoder, the packetizer of its codec, and who receives the result.
  *
  * The encoder calls back from its own threads, one call at a time; the access unit is handed to the
- * hub with its first slice and grows while the hub sends it. */
+ * hub with its first slice and grows while the hub sends it. For many receivers it is handed over
+ * when it is complete. */
 #ifndef PC_RENDITION_H
 #define PC_RENDITION_H
 
 #include "encode.h"
 #include "feed.h"
 #include "packetize.h"
+#include "tap.h"
 
 #define PC_RENDITION_UNITS                                                                         \
     256 /* access units that may exist: history of every peer, and queues                          \
          */
-#define PC_RENDITION_TAPS 8
 
 struct pc_hub;
-struct pc_tap;
 
 struct pc_rendition {
     enum pc_codec codec;
@@ -24,22 +24,23 @@ struct pc_rendition {
     struct pc_au_pool *pool;
 
     /* media thread */
-    struct pc_encoder *encoder; /* NULL until somebody receives */
-    struct pc_encoder_settings settings;
+    struct pc_encoder *encoder;          /* NULL until somebody receives */
+    struct pc_encoder_settings settings; /* as the encoder has them */
+    int slices;                          /* … for few receivers; for many as few as possible */
     union {
         struct pc_h264_packetizer h264;
         struct pc_vp8_packetizer vp8;
     } packetizer;
     struct pc_access_unit *au; /* being encoded */
-    bool broken;               /* … does not fit into an access unit, or did not reach the hub */
-    bool force_idr;            /* the receivers miss something: the next frame must stand alone */
-    bool gap; /* a picture was not encoded: its changes are unknown to the encoder */
+    bool whole;     /* … goes to the hub when it is complete, not with its first slice */
+    bool offered;   /* … was offered to the hub */
+    bool broken;    /* … does not fit into an access unit, or did not reach the hub */
+    bool force_idr; /* the receivers miss something: the next frame must stand alone */
+    bool gap;       /* a picture was not encoded: its changes are unknown to the encoder */
     uint64_t last_idr_ns;
     uint64_t handed_over; /* id + 1 of the newest access unit that the hub was given */
 
-    pthread_mutex_t tap_lock;
-    struct pc_tap *taps[PC_RENDITION_TAPS];
-    int tap_count;
+    struct pc_tap_list taps;
 
     /* for pc_stream_get_stats() */
     _Atomic uint64_t encoded, encoded_bytes, idrs, overshoots;
@@ -51,7 +52,7 @@ int pc_rendition_init(struct pc_rendition *rendition, enum pc_codec codec, struc
                       uint32_t stream_id, uint64_t epoch_ns, int stream_wake_fd,
                       const struct pc_encoder_settings *settings);
 
-/* The media thread has ended and the hub has let go of the feed. */
+/* Ends the taps. The media thread has ended and the hub has let go of the feed. */
 void pc_rendition_free(struct pc_rendition *rendition);
 
 /* Make the encoder exist, for pictures of this size; a new size means a new encoder. 0, or
@@ -64,15 +65,11 @@ int pc_rendition_encode(struct pc_rendition *rendition, const struct pc_picture 
                         const struct pc_source_frame *frame, struct pc_frame *clock,
                         uint64_t frame_id, bool idr_allowed, uint64_t capture_ns);
 
-/* An IDR is due (wished for by a receiver, or needed by ourselves). */
+/* Media thread: an IDR is wanted, by a receiver or by ourselves. */
 bool pc_rendition_wants_idr(struct pc_rendition *rendition);
 
 /* Has the network taken the last frame for somebody at least? (Also true when there is none, or
  * nobody watches by network.) */
 bool pc_rendition_drained(struct pc_rendition *rendition);
-
-/* Any thread. 0, or -ENOSPC. */
-int pc_rendition_add_tap(struct pc_rendition *rendition, struct pc_tap *tap);
-void pc_rendition_remove_tap(struct pc_rendition *rendition, struct pc_tap *tap);
 
 #endif

@@ -1,6 +1,9 @@
 /* The sending side of one peer: shared access units into protected packets of its own, feedback
  * into retransmissions and wishes to the encoder. Lives on the I/O thread; time is an argument.
  *
+ * sender.c queues, paces and sends; sender_feedback.c reads and writes RTCP and resends;
+ * sender_packet.c writes one packet.
+ *
  * One access unit costs a peer the RTP headers, one AEAD pass from the shared payload into the send
  * buffer, and its share of a GSO call. Units wait in a short queue; a path that falls behind drops
  * what waits and goes on at the next IDR, so that nothing late is ever sent. */
@@ -15,16 +18,20 @@
 #include "srtp.h"
 #include "udp.h"
 
-#define PC_SENDER_QUEUE    8               /* access units waiting or partly sent */
-#define PC_SENDER_QUEUE_NS (150 * 1000000) /* … and how old the oldest may get */
-#define PC_RTX_MEMORY      256             /* sequence numbers whose last resend is remembered */
-#define PC_RTX_SPACING_NS  (5 * 1000000)   /* the same packet is not sent again sooner */
-#define PC_SENDER_SCRATCH  PC_UDP_MAX_BATCH
+#define PC_SENDER_QUEUE    8                /* access units waiting or partly sent */
+#define PC_SENDER_QUEUE_NS (150 * 1000000)  /* … and how old the oldest may get */
+#define PC_RTX_MEMORY      256              /* sequence numbers whose last resend is remembered */
+#define PC_RTX_SPACING_NS  (5 * 1000000)    /* the same packet is not sent again sooner */
+#define PC_HISTORY_AGE_NS  (1000 * 1000000) /* older packets cannot arrive in time */
+#define PC_SENDER_RETRY_NS (500 * 1000)     /* the kernel could not send: not before */
+
+/* Room for one batch: the last packet may begin just under PC_UDP_MAX_BATCH less its size. */
+#define PC_SENDER_SCRATCH (PC_UDP_MAX_BATCH + 2048)
 
 struct pc_sender {
     uint32_t id;
 
-    /* path */
+    /* path; udp is NULL while there is none */
     struct pc_udp *udp;
     struct pc_endpoint to;
     struct pc_address remote;
@@ -37,11 +44,14 @@ struct pc_sender {
     struct pc_feed *feed;
     struct pc_media_settings media;
     struct pc_rtp_extensions extensions;
+    bool started;        /* media was sent with these keys, once at least */
     bool mid_wanted;     /* until the receiver has reported once */
     uint64_t next_index; /* RTP packet index (rollover << 16 | sequence) of the next new packet */
     uint64_t next_rtx_index;
     uint16_t transport_sequence;
-    uint32_t rtp_offset;
+    uint32_t rtp_zero;   /* RTP time of CLOCK_MONOTONIC's zero, random */
+    uint32_t rtp_offset; /* … of the feed's zero */
+    uint64_t payload_bytes;
 
     /* queue */
     struct pc_access_unit *queue[PC_SENDER_QUEUE];
@@ -50,8 +60,8 @@ struct pc_sender {
     uint32_t next_payload; /* of the unit at the head */
     bool waiting_for_idr;
     struct pc_pacer pacer;
-    int pacer_bitrate; /* the encoder's bitrate that the pacer is set for */
-    uint64_t retry_ns; /* the kernel's buffer was full: not before */
+    int paced_bitrate, paced_fps; /* what the pacer is set for */
+    uint64_t retry_ns; /* sending failed: not before */
 
     /* feedback */
     struct pc_history history;
@@ -65,7 +75,8 @@ struct pc_sender {
     bool fir_seen;
     uint64_t now_ns, ntp_now; /* of the RTCP being handled */
     uint8_t *scratch;         /* during RTCP handling: PC_SENDER_SCRATCH bytes */
-    bool said_bye, reported;  /* edges for the hub to turn into events, which it clears */
+    bool bye_heard;
+    bool said_bye, reported; /* edges for the hub to turn into events, which it clears */
 
     struct pc_peer_stats stats;
 };
@@ -75,8 +86,20 @@ void pc_sender_init(struct pc_sender *sender, uint32_t id);
 /* Drops every reference and key. The feed is left (pc_sender_stop()) first. */
 void pc_sender_free(struct pc_sender *sender);
 
-/* Start on a feed; `random` seeds sequence numbers and the timestamp offset (RFC 3550 5.1).
- * -EINVAL with pc_error_text() when path or keys are missing or the settings make no sense. */
+/* Takes the keys: 0, or -EINVAL once media was sent (the caller keeps them then): packet indices go
+ * on for as long as the peer lives, so that no AEAD nonce is ever used twice. */
+int pc_sender_set_keys(struct pc_sender *sender, struct pc_srtp *outbound, struct pc_srtp *inbound);
+
+/* Send from `udp` to `to`. A path after none begins with an IDR. */
+void pc_sender_set_path(struct pc_sender *sender, struct pc_udp *udp, const struct pc_endpoint *to,
+                        const struct pc_address *remote, uint16_t channel);
+
+/* The path belongs to another peer now: nothing is sent or kept until there is a new one. */
+void pc_sender_lose_path(struct pc_sender *sender);
+
+/* Start on a feed; `random` seeds sequence numbers and the timestamp offset (RFC 3550 5.1), which
+ * go on when a peer is stopped and started again. -EINVAL with pc_error_text() when path or keys
+ * are missing or the settings make no sense. */
 int pc_sender_start(struct pc_sender *sender, struct pc_feed *feed,
                     const struct pc_media_settings *media, const uint8_t random[16],
                     uint64_t now_ns);
@@ -86,8 +109,8 @@ void pc_sender_stop(struct pc_sender *sender);
  * an IDR is awaited (false). */
 bool pc_sender_offer(struct pc_sender *sender, struct pc_access_unit *au, uint64_t now_ns);
 
-/* Send what is published, as far as the pacer allows. Returns when to call again (UINT64_MAX: when
- * something new is published). What was sent is counted in `hub`. */
+/* Send what is published, as far as pacer and kernel allow. Returns when to call again (UINT64_MAX:
+ * when something new is published). What was sent is counted in `hub`. */
 uint64_t pc_sender_pump(struct pc_sender *sender, uint8_t *scratch, uint64_t now_ns,
                         struct pc_hub_stats *hub);
 

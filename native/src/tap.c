@@ -13,12 +13,15 @@
 
 struct pc_tap {
     pthread_mutex_t lock;
-    struct pc_rendition *rendition; /* NULL when the stream has ended */
+    struct pc_rendition *rendition; /* NULL when the stream has ended; changes under `ends` too */
     int fd, depth;
     bool waiting_for_idr;
     unsigned head, length;
     struct pc_access_unit *units[TAP_MAX_DEPTH];
 };
+
+/* Taps and streams end one at a time: whoever comes second finds nothing left of the first. */
+static pthread_mutex_t ends = PTHREAD_MUTEX_INITIALIZER;
 
 static void clear(struct pc_tap *tap)
 {
@@ -27,6 +30,26 @@ static void clear(struct pc_tap *tap)
         tap->head = (tap->head + 1) % TAP_MAX_DEPTH;
         tap->length--;
     }
+}
+
+static bool add(struct pc_tap_list *list, struct pc_tap *tap)
+{
+    pthread_mutex_lock(&list->lock);
+    bool room = list->count < PC_TAP_LIST_SIZE;
+    if (room)
+        list->taps[list->count++] = tap;
+    pthread_mutex_unlock(&list->lock);
+    return room;
+}
+
+static void take_out(struct pc_tap_list *list, struct pc_tap *tap)
+{
+    pthread_mutex_lock(&list->lock);
+    int at = 0;
+    while (list->taps[at] != tap)
+        at++;
+    list->taps[at] = list->taps[--list->count];
+    pthread_mutex_unlock(&list->lock);
 }
 
 int pc_tap_open(struct pc_stream *stream, enum pc_codec_id codec, int depth, struct pc_tap **out)
@@ -49,12 +72,13 @@ int pc_tap_open(struct pc_stream *stream, enum pc_codec_id codec, int depth, str
     tap->rendition = rendition;
     tap->depth = depth;
     tap->waiting_for_idr = true;
-    int error = pc_rendition_add_tap(rendition, tap);
-    if (error < 0) {
+    if (!add(&rendition->taps, tap)) {
         tap->rendition = NULL;
         pc_tap_close(tap);
-        return error;
+        return pc_fail(-ENOSPC, "a stream has at most %d taps of a codec", PC_TAP_LIST_SIZE);
     }
+    pc_feed_add_receiver(&rendition->feed);
+    pc_feed_request_idr(&rendition->feed);
     *out = tap;
     return 0;
 }
@@ -64,7 +88,7 @@ int pc_tap_fd(struct pc_tap *tap)
     return tap->fd;
 }
 
-bool pc_tap_push(struct pc_tap *tap, struct pc_access_unit *au)
+static bool push(struct pc_tap *tap, struct pc_access_unit *au)
 {
     pthread_mutex_lock(&tap->lock);
     if ((int)tap->length == tap->depth) {
@@ -81,12 +105,43 @@ bool pc_tap_push(struct pc_tap *tap, struct pc_access_unit *au)
     return taken;
 }
 
-void pc_tap_end(struct pc_tap *tap)
+void pc_tap_list_init(struct pc_tap_list *list)
 {
-    pthread_mutex_lock(&tap->lock);
-    tap->rendition = NULL;
-    eventfd_write(tap->fd, 1);
-    pthread_mutex_unlock(&tap->lock);
+    memset(list, 0, sizeof *list);
+    pthread_mutex_init(&list->lock, NULL);
+}
+
+void pc_tap_list_free(struct pc_tap_list *list)
+{
+    pthread_mutex_lock(&ends);
+    for (int i = 0; i < list->count; i++) {
+        struct pc_tap *tap = list->taps[i];
+        pthread_mutex_lock(&tap->lock);
+        tap->rendition = NULL;
+        eventfd_write(tap->fd, 1);
+        pthread_mutex_unlock(&tap->lock);
+    }
+    list->count = 0;
+    pthread_mutex_unlock(&ends);
+    pthread_mutex_destroy(&list->lock);
+}
+
+int pc_tap_list_count(struct pc_tap_list *list)
+{
+    pthread_mutex_lock(&list->lock);
+    int count = list->count;
+    pthread_mutex_unlock(&list->lock);
+    return count;
+}
+
+bool pc_tap_list_push(struct pc_tap_list *list, struct pc_access_unit *au)
+{
+    bool all = true;
+    pthread_mutex_lock(&list->lock);
+    for (int i = 0; i < list->count; i++)
+        all = push(list->taps[i], au) && all;
+    pthread_mutex_unlock(&list->lock);
+    return all;
 }
 
 int pc_tap_read(struct pc_tap *tap, struct pc_tap_frame *frame, uint8_t *out, size_t capacity)
@@ -124,11 +179,12 @@ void pc_tap_close(struct pc_tap *tap)
 {
     if (tap == NULL)
         return;
-    pthread_mutex_lock(&tap->lock);
-    struct pc_rendition *rendition = tap->rendition;
-    pthread_mutex_unlock(&tap->lock);
-    if (rendition != NULL)
-        pc_rendition_remove_tap(rendition, tap);
+    pthread_mutex_lock(&ends);
+    if (tap->rendition != NULL) {
+        take_out(&tap->rendition->taps, tap);
+        pc_feed_remove_receiver(&tap->rendition->feed);
+    }
+    pthread_mutex_unlock(&ends);
     clear(tap);
     close(tap->fd);
     pthread_mutex_destroy(&tap->lock);

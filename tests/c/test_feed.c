@@ -69,10 +69,24 @@ static void draining_goes_forward_and_wakes_only_who_waits(void)
     close(fd);
 }
 
+static void news_are_announced_once_until_they_are_looked_at(void)
+{
+    struct pc_feed feed;
+    pc_feed_init(&feed, PC_CODEC_H264, 1, 0, -1);
+    CHECK(!pc_feed_has_news(&feed));
+    CHECK(pc_feed_announce(&feed));
+    CHECK(!pc_feed_announce(&feed)); /* the I/O thread was woken, and will see both */
+    CHECK(pc_feed_has_news(&feed));
+    CHECK(!pc_feed_has_news(&feed));
+    CHECK(pc_feed_announce(&feed));
+    pc_feed_free(&feed);
+}
+
 int main(void)
 {
     RUN(units_pass_in_order_and_no_more_than_fit);
     RUN(wishes_wake_the_stream_once);
+    RUN(news_are_announced_once_until_they_are_looked_at);
     RUN(draining_goes_forward_and_wakes_only_who_waits);
     return HARNESS_RESULT();
 }

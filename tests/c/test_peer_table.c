@@ -4,7 +4,7 @@
 
 #include "harness.h"
 
-static struct pc_udp sockets[2];
+static struct pc_udp sockets[2] = {{.local.family = 4}, {.local.family = 4}};
 
 static struct pc_address address(int n)
 {
@@ -64,8 +64,46 @@ static void an_address_belongs_to_who_had_it_last(void)
     CHECK(pc_peer_table_by_address(&table, &sockets[0], &a, 0) == NULL);
     CHECK_EQ(pc_peer_table_set_path(&table, second, &sockets[0], &none, 0), -EINVAL);
     CHECK(pc_peer_table_by_address(&table, &sockets[0], &b, 0) == second);
+    /* A path that cannot be used takes nobody's away. */
+    struct pc_address no_port = b, other_family = b;
+    no_port.port = 0;
+    other_family.family = 6;
+    CHECK_EQ(pc_peer_table_set_path(&table, first, &sockets[0], &no_port, 0), -EINVAL);
+    CHECK_EQ(pc_peer_table_set_path(&table, first, &sockets[0], &other_family, 0), -EINVAL);
+    CHECK(first->udp == NULL && second->udp == &sockets[0]);
+    /* Of an IPv4 address four bytes count, whatever is behind them. */
+    struct pc_address c = address(3), plain = c;
+    memset(c.ip + 4, 0xee, 12);
+    c.scope = 7;
+    CHECK_EQ(pc_peer_table_set_path(&table, first, &sockets[0], &c, 0), 0);
+    CHECK(pc_peer_table_by_address(&table, &sockets[0], &plain, 0) == first);
     pc_peer_table_remove(&table, first);
     pc_peer_table_remove(&table, second);
+    pc_peer_table_free(&table);
+}
+
+static void due_times_stay_with_their_peers(void)
+{
+    struct pc_peer_table table;
+    struct pc_sender *peers[40];
+    pc_peer_table_init(&table);
+    for (unsigned i = 0; i < 40; i++) {
+        peers[i] = pc_peer_table_add(&table);
+        CHECK(table.due_ns[i] == UINT64_MAX); /* nothing to do without a path */
+        table.due_ns[i] = 1000 + i;
+    }
+    pc_peer_table_remove(&table, peers[5]);
+    CHECK_EQ(table.due_ns[4], 1004);
+    CHECK_EQ(table.due_ns[5], 1006);
+    CHECK_EQ(table.due_ns[38], 1039);
+    pc_peer_table_wake(&table, peers[20]);
+    CHECK_EQ(table.due_ns[18], 1019);
+    CHECK_EQ(table.due_ns[19], 0);
+    struct pc_address a = address(1);
+    CHECK_EQ(pc_peer_table_set_path(&table, peers[30], &sockets[0], &a, 0), 0);
+    CHECK_EQ(table.due_ns[29], 0);
+    while (table.count > 0)
+        pc_peer_table_remove(&table, table.peers[table.count - 1]);
     pc_peer_table_free(&table);
 }
 
@@ -73,5 +111,6 @@ int main(void)
 {
     RUN(peers_are_found_by_id_and_by_address);
     RUN(an_address_belongs_to_who_had_it_last);
+    RUN(due_times_stay_with_their_peers);
     return HARNESS_RESULT();
 }

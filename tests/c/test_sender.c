@@ -1,6 +1,7 @@
 #include "sender.h"
 
 #include <errno.h>
+#include <math.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -16,7 +17,7 @@ static struct {
     struct pc_srtp *receive, *reply;
     struct pc_au_pool *pool;
     struct pc_hub_stats hub;
-    uint8_t scratch[PC_SENDER_SCRATCH + 2048];
+    uint8_t scratch[PC_SENDER_SCRATCH];
     struct pc_udp_inbox inbox;
     uint64_t next_frame;
     int wake_fd;
@@ -259,7 +260,7 @@ static void a_large_frame_is_spread_at_the_pacing_rate(void)
         total += receive(got, 300, 0);
         if (next == UINT64_MAX)
             break;
-        CHECK(next >= now + PC_NS_PER_MS / 4);
+        CHECK(next > now && next % (PC_NS_PER_MS / 4) == 0); /* peers share wake-ups */
         now = next;
         if (++wakes > 1000)
             break;
@@ -303,13 +304,182 @@ static void who_leaves_with_frames_waiting_holds_up_nobody(void)
 static void a_frame_that_is_late_is_not_sent(void)
 {
     start(0);
-    struct pc_udp *udp = s.sender.udp;
-    s.sender.udp = NULL; /* no path for a while */
     CHECK(offer(unit(true, 2, 100, true), T0));
-    s.sender.udp = udp;
+    CHECK(offer(unit(false, 2, 100, true), T0 + PC_SENDER_QUEUE_NS));
     CHECK(!offer(unit(false, 2, 100, true), T0 + PC_SENDER_QUEUE_NS + 1));
     CHECK_EQ(s.sender.length, 0);
     CHECK(atomic_load(&s.feed.idr_wanted));
+    finish();
+}
+
+/* Somebody else has proven the address. What is sent to nobody must neither gather, nor be wished
+ * for again and again, nor be kept from the others. */
+static void a_peer_without_a_path_takes_nothing_and_begins_anew(void)
+{
+    start(0);
+    CHECK(offer(unit(true, 2, 100, true), T0));
+    pc_sender_pump(&s.sender, s.scratch, T0, &s.hub);
+    CHECK(offer(unit(false, 2, 100, false), T0));
+    pc_sender_pump(&s.sender, s.scratch, T0, &s.hub);
+    CHECK_EQ(receive(got, 300, 0), 4);
+    pc_sender_lose_path(&s.sender);
+    CHECK_EQ(s.sender.length, 0);
+    CHECK_EQ(s.sender.history.length, 0);
+    CHECK_EQ(atomic_load(&s.feed.drained), 2);
+    for (int i = 0; i < 3 * PC_SENDER_QUEUE; i++)
+        CHECK(!offer(unit(i % 2 == 0, 2, 100, true), T0 + (uint64_t)i * 20 * PC_NS_PER_MS));
+    CHECK(!atomic_load(&s.feed.idr_wanted));
+    s.sender.next_report_ns = T0;
+    CHECK(pc_sender_pump(&s.sender, s.scratch, T0, &s.hub) == UINT64_MAX);
+    CHECK(pc_sender_tick(&s.sender, s.scratch, T0, 0, &s.hub) == UINT64_MAX);
+    CHECK_EQ(send_nack(SSRC, 0x7ff0, 0, T0), 0);
+    pc_sender_bye(&s.sender, s.scratch, T0, &s.hub);
+
+    struct pc_endpoint to;
+    pc_endpoint_from(&to, &s.there.local);
+    pc_sender_set_path(&s.sender, &s.here, &to, &s.there.local, 0);
+    CHECK(atomic_exchange(&s.feed.idr_wanted, false));
+    CHECK(!offer(unit(false, 2, 100, true), T0));
+    CHECK(offer(unit(true, 2, 100, true), T0));
+    pc_sender_pump(&s.sender, s.scratch, T0, &s.hub);
+    CHECK_EQ(receive(got, 300, 0), 2);
+    CHECK_EQ(got[0].rtp.sequence, 0x7ff4);
+    /* Another path for the same media changes nothing else. */
+    pc_sender_set_path(&s.sender, &s.here, &to, &s.there.local, 0);
+    CHECK(!atomic_load(&s.feed.idr_wanted));
+    CHECK(offer(unit(false, 2, 100, true), T0));
+    finish();
+}
+
+/* The keys are the same after a stop: a packet index must not come again, whatever is drawn. */
+static void a_second_stream_never_uses_a_nonce_again(void)
+{
+    start(0);
+    struct pc_media_settings settings = media();
+    offer(unit(true, 20, 100, true), T0);
+    pc_sender_pump(&s.sender, s.scratch, T0, &s.hub);
+    CHECK_EQ(receive(got, 300, 0), 20); /* over 0x7fff: … 0x8003 */
+    uint32_t before = got[0].rtp.timestamp;
+    CHECK_EQ(send_nack(SSRC, 0x7ff0, 0, T0), 0);
+    CHECK_EQ(receive(got, 300, 0), 1);
+    CHECK_EQ(got[0].rtp.sequence, 1);
+    pc_sender_stop(&s.sender);
+
+    struct pc_srtp *keys[2];
+    CHECK_EQ(pc_srtp_create(PC_SRTP_AEAD_AES_128_GCM, key_out, 28, &keys[0]), 0);
+    CHECK_EQ(pc_srtp_create(PC_SRTP_AEAD_AES_128_GCM, key_in, 28, &keys[1]), 0);
+    CHECK_EQ(pc_sender_set_keys(&s.sender, keys[0], keys[1]), -EINVAL);
+    pc_srtp_destroy(keys[0]);
+    pc_srtp_destroy(keys[1]);
+
+    /* A stream that was opened 10 s later: RTP time goes on by that. */
+    s.feed.epoch_ns = 10 * PC_NS_PER_S;
+    settings.ssrc++;
+    CHECK_EQ(pc_sender_start(&s.sender, &s.feed, &settings, random_start, T0), -EINVAL);
+    settings.ssrc--;
+    settings.rtx_ssrc++;
+    CHECK_EQ(pc_sender_start(&s.sender, &s.feed, &settings, random_start, T0), -EINVAL);
+    settings.rtx_ssrc--;
+    CHECK_EQ(pc_sender_start(&s.sender, &s.feed, &settings, random_start, T0), 0);
+    s.next_frame = 0;
+    offer(unit(true, 2, 100, true), T0);
+    pc_sender_pump(&s.sender, s.scratch, T0, &s.hub);
+    CHECK_EQ(receive(got, 300, 0), 2); /* receive() refuses what is replayed */
+    CHECK_EQ(got[0].rtp.sequence, 0x8004);
+    CHECK_EQ(got[0].rtp.timestamp - before, 900000);
+    CHECK_EQ(send_nack(SSRC, 0x8004, 0, T0), 0);
+    CHECK_EQ(receive(got, 300, 0), 1);
+    CHECK_EQ(got[0].rtp.sequence, 2);
+    finish();
+}
+
+static void settings_that_make_no_sense_are_refused(void)
+{
+    open_path(0);
+    struct pc_media_settings good = media(), wrong = good;
+    wrong.rtx_ssrc = wrong.ssrc; /* two streams of the same nonces */
+    CHECK_EQ(pc_sender_start(&s.sender, &s.feed, &wrong, random_start, T0), -EINVAL);
+    const double shares[] = {-1, 1e-300, 1e300, NAN, INFINITY};
+    for (size_t i = 0; i < sizeof shares / sizeof *shares; i++) {
+        wrong = good;
+        wrong.pacing_factor = shares[i];
+        CHECK_EQ(pc_sender_start(&s.sender, &s.feed, &wrong, random_start, T0), -EINVAL);
+        CHECK(strstr(pc_error_text(), "pacing_factor") != NULL);
+        wrong = good;
+        wrong.rtx_share = shares[i];
+        CHECK_EQ(pc_sender_start(&s.sender, &s.feed, &wrong, random_start, T0), -EINVAL);
+        CHECK(strstr(pc_error_text(), "rtx_share") != NULL);
+    }
+    wrong = good;
+    wrong.payload_type = 128;
+    CHECK_EQ(pc_sender_start(&s.sender, &s.feed, &wrong, random_start, T0), -EINVAL);
+    CHECK_EQ(atomic_load(&s.feed.receivers), 0);
+    wrong = good; /* without retransmission the other SSRC does not matter */
+    wrong.rtx_payload_type = 0;
+    wrong.rtx_ssrc = wrong.ssrc;
+    CHECK_EQ(pc_sender_start(&s.sender, &s.feed, &wrong, random_start, T0), 0);
+    finish();
+}
+
+static void a_socket_that_cannot_send_is_left_alone_for_a_moment(void)
+{
+    start(0);
+    struct pc_endpoint to = s.sender.to;
+    s.sender.to.length = 1; /* EINVAL */
+    offer(unit(true, 100, 1000, true), T0);
+    CHECK_EQ(pc_sender_pump(&s.sender, s.scratch, T0, &s.hub), T0 + PC_SENDER_RETRY_NS);
+    CHECK_EQ(s.hub.send_calls, 1);
+    CHECK_EQ(s.hub.send_errors, 1);
+    CHECK_EQ(s.hub.sent_packets, 0);
+    uint64_t lost = s.sender.stats.packets;
+    s.sender.to = to;
+    CHECK_EQ(pc_sender_pump(&s.sender, s.scratch, T0 + 1, &s.hub), T0 + PC_SENDER_RETRY_NS);
+    CHECK_EQ(s.hub.send_calls, 1);
+    pc_sender_pump(&s.sender, s.scratch, T0 + PC_SENDER_RETRY_NS, &s.hub);
+    CHECK(receive(got, 300, 0) > 0);
+    CHECK_EQ(got[0].rtp.sequence, (uint16_t)(0x7ff0 + lost));
+    finish();
+}
+
+/* The kernel's buffer is full: nothing is protected that could not be sent. */
+static void a_full_socket_is_waited_for(void)
+{
+    start(0);
+    s.here.held_to = s.sender.to;
+    s.here.held_bytes = s.here.held_segment = 1;
+    int fd = s.here.fd;
+    int ends[2];
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, ends), 0);
+    while (send(ends[0], "x", 1, 0) == 1) {
+    }
+    s.here.held_to.length = 0; /* the other end of the pair, which is full: EAGAIN */
+    s.here.fd = ends[0];
+    offer(unit(true, 3, 1000, true), T0);
+    CHECK_EQ(pc_sender_pump(&s.sender, s.scratch, T0, &s.hub), T0 + PC_SENDER_RETRY_NS);
+    CHECK_EQ(s.hub.send_calls, 0);
+    CHECK_EQ(s.sender.stats.packets, 0);
+    s.here.fd = fd;
+    s.here.held_bytes = 0;
+    CHECK(pc_sender_pump(&s.sender, s.scratch, T0 + 1, &s.hub) == UINT64_MAX);
+    CHECK_EQ(receive(got, 300, 0), 3);
+    close(ends[0]);
+    close(ends[1]);
+    finish();
+}
+
+static void a_new_bitrate_gives_no_burst_away(void)
+{
+    start(0);
+    offer(unit(true, 100, 1000, true), T0);
+    pc_sender_pump(&s.sender, s.scratch, T0, &s.hub);
+    int burst = receive(got, 300, 0);
+    CHECK(burst >= 24 && burst <= 26);
+    for (int i = 1; i <= 20; i++) {
+        atomic_store(&s.feed.bitrate, BITRATE + i);
+        pc_sender_pump(&s.sender, s.scratch, T0, &s.hub);
+    }
+    CHECK_EQ(receive(got, 300, 0), 0);
+    CHECK_EQ(s.sender.paced_bitrate, BITRATE + 20);
     finish();
 }
 
@@ -331,6 +501,8 @@ static void a_nack_is_answered_by_rtx_with_the_original_number(void)
         CHECK_EQ(got[i].rtp.marker, i == 1);
     }
     CHECK_EQ(s.sender.stats.rtx_packets, 2);
+    CHECK_EQ(s.sender.stats.nacks, 1);
+    CHECK_EQ(s.sender.stats.nacked_packets, 2);
     finish();
 }
 
@@ -386,6 +558,18 @@ static void pli_and_fir_wish_for_an_idr(void)
     CHECK(atomic_exchange(&s.feed.idr_wanted, false));
     CHECK_EQ(send_rtcp(fir, sizeof fir, T0), 0); /* the same command again */
     CHECK(!atomic_load(&s.feed.idr_wanted));
+    finish();
+}
+
+static void a_bye_is_said_once(void)
+{
+    start(0);
+    const uint8_t bye[12] = {0x82, 203, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2}; /* of two sources */
+    CHECK_EQ(send_rtcp(bye, sizeof bye, T0), 0);
+    CHECK(s.sender.said_bye);
+    s.sender.said_bye = false; /* as the hub does */
+    CHECK_EQ(send_rtcp(bye, sizeof bye, T0), 0);
+    CHECK(!s.sender.said_bye);
     finish();
 }
 
@@ -488,10 +672,17 @@ int main(void)
     RUN(a_path_that_falls_behind_goes_on_at_the_next_idr);
     RUN(who_leaves_with_frames_waiting_holds_up_nobody);
     RUN(a_frame_that_is_late_is_not_sent);
+    RUN(a_peer_without_a_path_takes_nothing_and_begins_anew);
+    RUN(a_second_stream_never_uses_a_nonce_again);
+    RUN(settings_that_make_no_sense_are_refused);
+    RUN(a_socket_that_cannot_send_is_left_alone_for_a_moment);
+    RUN(a_full_socket_is_waited_for);
+    RUN(a_new_bitrate_gives_no_burst_away);
     RUN(a_nack_is_answered_by_rtx_with_the_original_number);
     RUN(a_flood_of_nacks_stays_within_the_budget);
     RUN(what_was_never_sent_or_is_not_ours_is_not_resent);
     RUN(pli_and_fir_wish_for_an_idr);
+    RUN(a_bye_is_said_once);
     RUN(forged_and_replayed_rtcp_changes_nothing);
     RUN(a_receiver_report_measures_the_path);
     RUN(sender_reports_come_every_second_and_bye_at_the_end);

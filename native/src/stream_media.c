@@ -1,0 +1,231 @@
+#include "stream.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+
+#include "clock.h"
+#include "hub.h"
+
+static void emit(struct pc_stream *stream, enum pc_event_kind kind, uint32_t a, uint32_t b,
+                 const char *text)
+{
+    struct pc_event event;
+    if (stream->hub == NULL)
+        return;
+    memset(&event, 0, offsetof(struct pc_event, data));
+    event.kind = kind;
+    event.id = stream->id;
+    event.a = a;
+    event.b = b;
+    event.size = (uint32_t)strnlen(text, sizeof event.data);
+    memcpy(event.data, text, event.size);
+    pc_hub_emit(stream->hub, &event);
+}
+
+static void lose_source(struct pc_stream *stream)
+{
+    stream->lost = true;
+    emit(stream, PC_EVENT_SOURCE_LOST, 0, 0, "the display went away");
+}
+
+static void fail(struct pc_stream *stream)
+{
+    stream->failed = true;
+    emit(stream, PC_EVENT_STREAM_FAILED, 0, 0, pc_error_text());
+}
+
+/* Make the picture fit the frame. 0, or -ENOMEM. */
+static int follow_size(struct pc_stream *stream, const struct pc_source_frame *frame)
+{
+    if (stream->picture.width == frame->width && stream->picture.height == frame->height)
+        return 0;
+    pc_picture_free(&stream->picture);
+    int error = pc_picture_alloc(&stream->picture, frame->width, frame->height);
+    if (error < 0)
+        return pc_fail(error, "no memory for a picture of %d x %d", frame->width, frame->height);
+    int before = atomic_exchange(&stream->width, frame->width);
+    int before_height = atomic_exchange(&stream->height, frame->height);
+    if (before != frame->width || before_height != frame->height)
+        emit(stream, PC_EVENT_SOURCE_RESIZED, (uint32_t)frame->width, (uint32_t)frame->height, "");
+    return 0;
+}
+
+static bool receiving(struct pc_rendition *rendition)
+{
+    return atomic_load(&rendition->feed.receivers) > 0;
+}
+
+static void encode_all(struct pc_stream *stream, const struct pc_source_frame *frame,
+                       struct pc_frame *clock, uint64_t frame_id, uint64_t capture_ns)
+{
+    for (int i = 0; i < PC_CODEC_COUNT; i++) {
+        struct pc_rendition *rendition = &stream->renditions[i];
+        if (!stream->schedule.taking[i]) {
+            rendition->gap = true;
+            continue;
+        }
+        bool new_encoder = rendition->encoder == NULL;
+        if (pc_rendition_prepare(rendition, frame->width, frame->height) < 0) {
+            fail(stream);
+            return;
+        }
+        bool idr_allowed =
+            new_encoder || rendition->force_idr ||
+            pc_schedule_idr_allowed(&stream->schedule, rendition->last_idr_ns, capture_ns);
+        int error = pc_rendition_encode(rendition, &stream->picture, frame, clock, frame_id,
+                                        idr_allowed, capture_ns);
+        if (error == -EAGAIN)
+            stream->schedule.skipped++;
+        clock = NULL; /* the frame's clock follows the first encode */
+    }
+}
+
+/* From within a grab: convert what is there while the rest is on its way. */
+static void convert_early(void *context, const struct pc_source_frame *frame, struct pc_rect area)
+{
+    struct pc_stream *stream = context;
+    stream->last_area_ns = pc_now_ns();
+    if (follow_size(stream, frame) == 0)
+        pc_convert_area(frame, area, &stream->picture);
+}
+
+static void take_frame(struct pc_stream *stream, uint64_t now_ns)
+{
+    struct pc_source_frame frame = {0};
+    stream->last_area_ns = 0;
+    int error = stream->source->ops->grab(stream->source, now_ns, &frame);
+    if (error == -EAGAIN)
+        return;
+    if (error < 0) {
+        lose_source(stream);
+        return;
+    }
+    uint64_t frame_id = stream->next_id;
+    struct pc_frame *clock = pc_frame_clock_begin(&stream->clock, frame_id);
+    pc_frame_mark(clock, PC_STAGE_DAMAGE, stream->damaged ? stream->damage_ns : now_ns);
+    pc_frame_mark(clock, PC_STAGE_CAPTURE_START, now_ns);
+    pc_frame_mark(clock, PC_STAGE_CAPTURED,
+                  stream->last_area_ns != 0 ? stream->last_area_ns : pc_now_ns());
+    stream->damaged = false;
+    atomic_fetch_add(&stream->captured, 1);
+
+    if (follow_size(stream, &frame) < 0) {
+        fail(stream);
+        return;
+    }
+    if (!frame.announced)
+        pc_convert(&frame, &stream->picture);
+    pc_frame_mark(clock, PC_STAGE_CONVERTED, pc_now_ns());
+    stream->next_id++;
+    encode_all(stream, &frame, clock, frame_id, now_ns);
+}
+
+static bool by_damage(struct pc_stream *stream)
+{
+    return stream->source->ops->fd(stream->source) >= 0;
+}
+
+static void poll_source(struct pc_stream *stream, uint64_t now_ns)
+{
+    if (stream->lost || !by_damage(stream))
+        return;
+    uint64_t damage_ns = 0;
+    int changed = stream->source->ops->poll(stream->source, now_ns, &damage_ns);
+    if (changed < 0) {
+        lose_source(stream);
+    } else if (changed > 0 && !stream->damaged) {
+        stream->damaged = true;
+        stream->damage_ns = damage_ns;
+    }
+}
+
+static void wait_until(struct pc_stream *stream, uint64_t due_ns, uint64_t now_ns)
+{
+    int source_fd = stream->lost ? -1 : stream->source->ops->fd(stream->source);
+    struct pollfd fds[2] = {
+        {.fd = stream->wake_fd, .events = POLLIN},
+        {.fd = source_fd, .events = POLLIN},
+    };
+    struct timespec timeout, *limit = NULL;
+    if (due_ns != UINT64_MAX) {
+        timeout.tv_sec = (time_t)((due_ns - now_ns) / PC_NS_PER_S);
+        timeout.tv_nsec = (long)((due_ns - now_ns) % PC_NS_PER_S);
+        limit = &timeout;
+    }
+    if (ppoll(fds, source_fd >= 0 ? 2 : 1, limit, NULL) > 0 && fds[0].revents != 0) {
+        eventfd_t drained;
+        eventfd_read(stream->wake_fd, &drained);
+    }
+}
+
+static struct pc_schedule_news read_news(struct pc_stream *stream)
+{
+    struct pc_schedule_news news = {.by_damage = by_damage(stream), .changed = stream->damaged};
+    for (int i = 0; i < PC_CODEC_COUNT; i++) {
+        struct pc_rendition *rendition = &stream->renditions[i];
+        news.encodes[i] = (struct pc_schedule_encode){
+            .receiving = receiving(rendition),
+            .behind = rendition->gap,
+            .idr_wanted = pc_rendition_wants_idr(rendition),
+            .last_idr_ns = rendition->last_idr_ns,
+        };
+    }
+    return news;
+}
+
+/* Has the network taken the encode's last frame? If not, it wakes this thread when it has. The flag
+ * goes up before the look, so that what happens in between is not missed. */
+static bool drained(struct pc_rendition *rendition)
+{
+    atomic_store(&rendition->feed.blocked, true);
+    bool is_drained = pc_rendition_drained(rendition);
+    if (is_drained)
+        atomic_store(&rendition->feed.blocked, false);
+    return is_drained;
+}
+
+/* Take a frame if one is due. Returns when to come back. */
+static uint64_t step(struct pc_stream *stream, uint64_t now_ns)
+{
+    struct pc_schedule *schedule = &stream->schedule;
+    if (stream->lost || stream->failed)
+        return UINT64_MAX;
+    pc_schedule_set_fps(schedule, atomic_load(&stream->fps));
+    struct pc_schedule_news news = read_news(stream);
+    uint64_t due_ns = pc_schedule_due(schedule, &news, now_ns);
+    if (due_ns <= now_ns) {
+        for (int i = 0; i < PC_CODEC_COUNT; i++)
+            news.encodes[i].drained = news.encodes[i].receiving && drained(&stream->renditions[i]);
+        due_ns = pc_schedule_start(schedule, &news, now_ns);
+    }
+    if (due_ns <= now_ns)
+        take_frame(stream, now_ns);
+    atomic_store(&stream->skipped, schedule->skipped);
+    atomic_store(&stream->late, schedule->late);
+    return due_ns;
+}
+
+void *pc_stream_run(void *context)
+{
+    struct pc_stream *stream = context;
+    prctl(PR_SET_NAME, "playcast-media");
+    prctl(PR_SET_TIMERSLACK, 1);
+    stream->source->on_area = convert_early;
+    stream->source->area_context = stream;
+    /* Joining should not wait for the encoder to start. */
+    if (pc_rendition_prepare(&stream->renditions[PC_CODEC_H264], stream->source->width,
+                             stream->source->height) < 0)
+        fail(stream);
+
+    while (!atomic_load(&stream->stopping)) {
+        uint64_t now_ns = pc_now_ns();
+        poll_source(stream, now_ns);
+        uint64_t due_ns = step(stream, now_ns);
+        if (due_ns > now_ns)
+            wait_until(stream, due_ns, now_ns);
+    }
+    return NULL;
+}

@@ -1,0 +1,215 @@
+#include "stream_schedule.h"
+
+#include "clock.h"
+#include "harness.h"
+
+#define MS      PC_NS_PER_MS
+#define T0      (1000 * MS)
+#define PATIENT PC_SCHEDULE_PATIENCE_NS
+
+static struct pc_schedule schedule;
+static struct pc_schedule_news news;
+static struct pc_schedule_encode *h264 = &news.encodes[PC_CODEC_H264];
+static struct pc_schedule_encode *vp8 = &news.encodes[PC_CODEC_VP8];
+
+/* 50 fps, 2 fps when nothing changes, IDRs 300 ms apart; one H.264 viewer that keeps up. */
+static void start(bool by_damage)
+{
+    pc_schedule_init(&schedule, 50, 2, 300 * MS);
+    memset(&news, 0, sizeof news);
+    news.by_damage = by_damage;
+    h264->receiving = h264->drained = true;
+}
+
+static uint64_t due(uint64_t now_ns)
+{
+    return pc_schedule_due(&schedule, &news, now_ns);
+}
+
+static uint64_t try_start(uint64_t now_ns)
+{
+    return pc_schedule_start(&schedule, &news, now_ns);
+}
+
+/* A frame is due at `now_ns` and taken. */
+static void take(uint64_t now_ns)
+{
+    CHECK(due(now_ns) <= now_ns);
+    CHECK_EQ(try_start(now_ns), now_ns);
+}
+
+static void nobody_receives_nothing_is_due(void)
+{
+    start(false);
+    h264->receiving = false;
+    news.changed = true;
+    h264->idr_wanted = true;
+    CHECK(due(T0) == UINT64_MAX);
+}
+
+static void the_first_frame_comes_at_once(void)
+{
+    start(true);
+    take(T0);
+    CHECK(schedule.taking[PC_CODEC_H264] && !schedule.taking[PC_CODEC_VP8]);
+}
+
+static void a_change_waits_for_its_slot_only(void)
+{
+    start(true);
+    take(T0);
+    news.changed = true;
+    CHECK_EQ(due(T0 + MS), T0 + 10 * MS); /* half an interval after a frame that came late */
+    take(T0 + 10 * MS);
+    /* 31/32 of a whole one after one that came early */
+    CHECK_EQ(due(T0 + 10 * MS), T0 + 10 * MS + 20 * MS / 32 * 31);
+    take(T0 + 95 * MS);
+    CHECK_EQ(due(T0 + 95 * MS), T0 + 105 * MS);
+    CHECK_EQ(schedule.late, 0); /* nothing had changed meanwhile, as far as is known */
+}
+
+static void the_mean_rate_stays_near_the_cap(void)
+{
+    start(true);
+    news.changed = true;
+    uint64_t now = T0, seed = 1;
+    int frames = 0;
+    while (now < T0 + 2000 * MS) {
+        take(now);
+        frames++;
+        uint64_t next = due(now);
+        now = next + harness_random(&seed) % (5 * MS); /* the source is never quite punctual */
+    }
+    CHECK(frames >= 100 && frames <= 104);
+}
+
+static void stillness_is_refreshed_at_the_keep_alive_rate(void)
+{
+    start(true);
+    take(T0);
+    CHECK_EQ(due(T0 + MS), T0 + 500 * MS);
+    take(T0 + 500 * MS);
+    CHECK_EQ(due(T0 + 501 * MS), T0 + 1000 * MS);
+}
+
+static void a_source_without_damage_has_a_frame_in_every_slot(void)
+{
+    start(false);
+    take(T0);
+    CHECK_EQ(due(T0), T0 + 10 * MS);
+    take(T0 + 10 * MS);
+    CHECK_EQ(due(T0 + 10 * MS), T0 + 30 * MS);
+    take(T0 + 85 * MS); /* 55 ms after its slot: two more have passed */
+    CHECK_EQ(schedule.late, 2);
+    CHECK_EQ(schedule.skipped, 0);
+}
+
+static void an_idr_that_is_wished_for_keeps_its_distance(void)
+{
+    start(true);
+    take(T0);
+    h264->idr_wanted = true;
+    CHECK_EQ(due(T0 + MS), T0 + 10 * MS); /* there was none yet */
+    CHECK(pc_schedule_idr_allowed(&schedule, 0, T0));
+    h264->last_idr_ns = T0;
+    CHECK_EQ(due(T0 + MS), T0 + 300 * MS);
+    CHECK(!pc_schedule_idr_allowed(&schedule, T0, T0 + 300 * MS - 1));
+    CHECK(pc_schedule_idr_allowed(&schedule, T0, T0 + 300 * MS));
+    h264->receiving = false; /* … and nobody is left who wishes */
+    vp8->receiving = true;
+    CHECK_EQ(due(T0 + MS), T0 + 500 * MS);
+}
+
+static void the_network_is_waited_for_but_not_for_ever(void)
+{
+    start(false);
+    take(T0);
+    h264->drained = false;
+    CHECK_EQ(due(T0 + 10 * MS), T0 + 10 * MS);
+    CHECK_EQ(try_start(T0 + 10 * MS), T0 + 10 * MS + PATIENT);
+    CHECK_EQ(try_start(T0 + 50 * MS), T0 + 10 * MS + PATIENT);
+    h264->drained = true;
+    take(T0 + 75 * MS); /* 65 ms: three slots were given up */
+    CHECK_EQ(schedule.skipped, 3);
+    CHECK_EQ(schedule.late, 0);
+
+    uint64_t stuck = due(T0 + 75 * MS);
+    h264->drained = false;
+    CHECK_EQ(try_start(stuck), stuck + PATIENT);
+    CHECK_EQ(try_start(stuck + PATIENT), stuck + PATIENT);
+    CHECK(schedule.taking[PC_CODEC_H264]);
+    CHECK_EQ(schedule.skipped, 13);
+    /* Each frame given to a stuck path is waited for anew. */
+    uint64_t next = due(stuck + PATIENT);
+    CHECK_EQ(try_start(next), next + PATIENT);
+}
+
+static void a_slow_path_of_one_codec_does_not_hold_up_the_other(void)
+{
+    start(true);
+    vp8->receiving = vp8->drained = true;
+    take(T0);
+    CHECK(schedule.taking[PC_CODEC_VP8]);
+    news.changed = true;
+    vp8->drained = false;
+    for (uint64_t now = T0 + 10 * MS; now < T0 + 190 * MS; now = due(now)) {
+        take(now);
+        CHECK(schedule.taking[PC_CODEC_H264] && !schedule.taking[PC_CODEC_VP8]);
+    }
+    CHECK_EQ(schedule.skipped, 0);
+
+    /* What it missed it gets when it is drained, and stillness is no reason to hurry the other. */
+    news.changed = false;
+    vp8->behind = true;
+    uint64_t now = schedule.next_slot_ns;
+    CHECK_EQ(due(T0 + 190 * MS), now);
+    CHECK(now < T0 + 210 * MS);
+    CHECK_EQ(try_start(now), T0 + 210 * MS); /* it is left out since 10 ms */
+    vp8->drained = true;
+    CHECK_EQ(try_start(now + MS), now + MS);
+    CHECK(schedule.taking[PC_CODEC_VP8]);
+}
+
+static void a_pause_is_neither_late_nor_skipped(void)
+{
+    start(false);
+    take(T0);
+    h264->drained = false;
+    CHECK(try_start(T0 + 20 * MS) > T0 + 20 * MS);
+    h264->receiving = false;
+    CHECK(due(T0 + 25 * MS) == UINT64_MAX);
+    CHECK(due(T0 + 9000 * MS) == UINT64_MAX);
+    h264->receiving = h264->drained = true;
+    take(T0 + 10000 * MS);
+    CHECK_EQ(schedule.late, 0);
+    CHECK_EQ(schedule.skipped, 0);
+    CHECK_EQ(due(T0 + 10000 * MS), T0 + 10010 * MS);
+}
+
+static void a_higher_rate_begins_at_once(void)
+{
+    pc_schedule_init(&schedule, 1, 1, 300 * MS);
+    memset(&news, 0, sizeof news);
+    h264->receiving = h264->drained = true;
+    take(T0);
+    take(T0 + 500 * MS);
+    CHECK_EQ(due(T0 + 500 * MS), T0 + 1500 * MS);
+    pc_schedule_set_fps(&schedule, 50);
+    CHECK_EQ(due(T0 + 500 * MS), T0 + 520 * MS);
+}
+
+int main(void)
+{
+    RUN(nobody_receives_nothing_is_due);
+    RUN(the_first_frame_comes_at_once);
+    RUN(a_change_waits_for_its_slot_only);
+    RUN(the_mean_rate_stays_near_the_cap);
+    RUN(stillness_is_refreshed_at_the_keep_alive_rate);
+    RUN(a_source_without_damage_has_a_frame_in_every_slot);
+    RUN(an_idr_that_is_wished_for_keeps_its_distance);
+    RUN(the_network_is_waited_for_but_not_for_ever);
+    RUN(a_slow_path_of_one_codec_does_not_hold_up_the_other);
+    RUN(a_pause_is_neither_late_nor_skipped);
+    RUN(a_higher_rate_begins_at_once);
+    return HARNESS_RESULT();
+}
