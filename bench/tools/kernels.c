@@ -220,7 +220,7 @@ static void open_path(struct whole_path *path, enum pc_srtp_profile profile, uin
                                             .abs_send_time_id = 2,
                                             .transport_cc_id = 3,
                                             .playout_delay_id = 4,
-                                            .pacing_factor = 1e9};
+                                            .pacing_factor = 1000};
     memset(path, 0, sizeof *path);
     path->sending = open_udp(true);
     pc_feed_init(&path->feed, PC_CODEC_H264, 1, 0, eventfd(0, EFD_NONBLOCK));
