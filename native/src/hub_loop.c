@@ -228,10 +228,9 @@ void *pc_hub_run(void *context)
         raise_priority();
 
     hub->timer_ns = UINT64_MAX;
-    bool more = false; /* peers are due that could not be served yet */
     for (;;) {
         struct epoll_event ready[EPOLL_EVENTS];
-        int count = epoll_wait(hub->epoll_fd, ready, EPOLL_EVENTS, more ? 0 : -1);
+        int count = epoll_wait(hub->epoll_fd, ready, EPOLL_EVENTS, -1);
         if (count < 0 && errno != EINTR)
             abort(); /* EBADF, EFAULT, EINVAL: our own mistake */
         for (int i = 0; i < count; i++)
@@ -239,9 +238,8 @@ void *pc_hub_run(void *context)
         if (pc_hub_stops(hub))
             return NULL;
         uint64_t next = serve_peers(hub);
-        more = next <= pc_now_ns();
-        if (!more && next != hub->timer_ns)
-            set_timer(hub, next);
+        if (next != hub->timer_ns)
+            set_timer(hub, next); /* one in the past expires at once */
     }
 }
 

@@ -61,7 +61,7 @@ struct pc_sender {
     bool waiting_for_idr;
     struct pc_pacer pacer;
     int paced_bitrate, paced_fps; /* what the pacer is set for */
-    uint64_t retry_ns; /* sending failed: not before */
+    uint64_t retry_ns;            /* sending failed: not before */
 
     /* feedback */
     struct pc_history history;

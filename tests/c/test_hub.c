@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -178,6 +179,283 @@ static void media_of_a_peer_is_checked(void)
     pc_hub_close(hub);
 }
 
+/* ---- Who is served, and when ---- */
+
+static const uint8_t any_key[28] = {7};
+
+struct with_feed {
+    struct pc_feed *feed;
+    int peer;
+};
+
+static int start_peer(struct pc_hub *hub, void *context)
+{
+    const struct with_feed *wanted = context;
+    const struct pc_media_settings media = {
+        .payload_type = 96, .rtx_payload_type = 97, .ssrc = 1, .rtx_ssrc = 2, .cname = "x"};
+    const uint8_t random[16] = {0};
+    struct pc_sender *peer = pc_peer_table_by_id(&hub->peers, (uint32_t)wanted->peer);
+    int error = pc_sender_start(peer, wanted->feed, &media, random, pc_now_ns());
+    pc_peer_table_wake(&hub->peers, peer);
+    return error;
+}
+
+/* A peer that sends the feed to `there`. */
+static int sending_peer(struct pc_hub *hub, struct pc_feed *feed, const struct pc_udp *there)
+{
+    struct with_feed wanted = {feed, pc_peer_open(hub)};
+    CHECK_EQ(pc_peer_set_path(hub, wanted.peer, 0, &there->local, 0), 0);
+    CHECK_EQ(pc_peer_set_keys(hub, wanted.peer, PC_SRTP_AEAD_AES_128_GCM, any_key, any_key, 28), 0);
+    CHECK_EQ(pc_hub_call(hub, start_peer, &wanted), 0);
+    return wanted.peer;
+}
+
+/* How many datagrams of RTP arrive until `count` have; 0 after 5 s without one. */
+static int receive_media(struct pc_udp *there, int count)
+{
+    static struct pc_udp_inbox inbox;
+    int media = 0;
+    struct pollfd wait = {.fd = there->fd, .events = POLLIN};
+    while (media < count && poll(&wait, 1, 5000) == 1 && pc_udp_receive(there, &inbox) > 0)
+        for (int i = 0; i < inbox.count; i++)
+            media += (inbox.data[i][1] & 0x7f) == 96;
+    return media;
+}
+
+static struct pc_access_unit *new_unit(struct pc_au_pool *pool, uint64_t id, int payloads)
+{
+    struct pc_access_unit *au = pc_au_acquire(pool);
+    au->frame_id = id;
+    au->idr = true;
+    for (int i = 0; i < payloads; i++) {
+        memset(pc_au_reserve(au, 100), 1, 100);
+        pc_au_commit(au, 100);
+    }
+    return au;
+}
+
+static void init_feed(struct pc_feed *feed, int wake_fd)
+{
+    pc_feed_init(feed, PC_CODEC_H264, 1, 0, wake_fd);
+    atomic_store(&feed->bitrate, 8000000);
+    atomic_store(&feed->fps, 50);
+}
+
+static void every_peer_of_a_feed_is_given_what_is_published(void)
+{
+    enum { PEERS = 20 };
+    struct pc_hub *hub = open_hub();
+    struct pc_feed feed;
+    struct pc_udp there[PEERS];
+    struct pc_au_pool *pool = pc_au_pool_create(4);
+    int wake_fd = eventfd(0, EFD_NONBLOCK);
+    init_feed(&feed, wake_fd);
+    CHECK_EQ(pc_hub_attach_feed(hub, &feed), 0);
+    for (int i = 0; i < PEERS; i++) {
+        CHECK_EQ(pc_udp_open(&there[i], &loopback, true, 0), 0);
+        sending_peer(hub, &feed, &there[i]);
+    }
+    struct pc_access_unit *au = new_unit(pool, 0, 2);
+    pc_au_publish(au, false);
+    CHECK(pc_feed_push(&feed, au));
+    CHECK(pc_feed_announce(&feed));
+    pc_hub_wake(hub);
+    for (int i = 0; i < PEERS; i++)
+        CHECK_EQ(receive_media(&there[i], 2), 2);
+    CHECK_EQ(atomic_load(&feed.drained), 0);
+    /* The rest of the same frame. */
+    memset(pc_au_reserve(au, 50), 1, 50);
+    pc_au_commit(au, 50);
+    pc_au_publish(au, true);
+    CHECK(pc_feed_announce(&feed)); /* the hub had looked at the first part */
+    pc_hub_wake(hub);
+    for (int i = 0; i < PEERS; i++)
+        CHECK_EQ(receive_media(&there[i], 1), 1);
+    pc_au_unref(au);
+    pc_hub_detach_feed(hub, &feed);
+    CHECK_EQ(atomic_load(&feed.drained), 1);
+    CHECK_EQ(atomic_load(&feed.receivers), 0);
+    pc_hub_close(hub);
+    pc_feed_free(&feed);
+    pc_au_pool_release(pool);
+    for (int i = 0; i < PEERS; i++)
+        pc_udp_close(&there[i]);
+    close(wake_fd);
+}
+
+static int make_overdue(struct pc_hub *hub, void *context)
+{
+    (void)context;
+    hub->peers.peers[0]->next_report_ns = 0;
+    hub->peers.due_ns[0] = UINT64_MAX;
+    return 0;
+}
+
+static int make_due(struct pc_hub *hub, void *context)
+{
+    (void)context;
+    hub->peers.due_ns[0] = 0;
+    return 0;
+}
+
+/* A datagram or a call is no reason to walk all peers. */
+static void only_peers_that_are_due_are_served(void)
+{
+    struct pc_hub *hub = open_hub();
+    struct pc_feed feed;
+    struct pc_udp there;
+    struct pc_endpoint endpoint;
+    struct pc_address to;
+    int wake_fd = eventfd(0, EFD_NONBLOCK);
+    init_feed(&feed, wake_fd);
+    CHECK_EQ(pc_udp_open(&there, &loopback, true, 0), 0);
+    CHECK_EQ(pc_hub_attach_feed(hub, &feed), 0);
+    sending_peer(hub, &feed, &there);
+    struct pollfd wait = {.fd = there.fd, .events = POLLIN};
+    static struct pc_udp_inbox inbox;
+    CHECK_EQ(poll(&wait, 1, 5000), 1); /* its first report */
+    CHECK_EQ(pc_udp_receive(&there, &inbox), 1);
+
+    CHECK_EQ(pc_hub_call(hub, make_overdue, NULL), 0);
+    pc_hub_local_address(hub, 0, &to);
+    pc_endpoint_from(&endpoint, &to);
+    const uint8_t stun[20] = {0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42};
+    pc_udp_send(&there, &endpoint, stun, sizeof stun, sizeof stun);
+    CHECK(next_event(hub));
+    struct pc_hub_stats stats;
+    CHECK_EQ(pc_hub_get_stats(hub, &stats), 0);
+    CHECK_EQ(pc_hub_get_stats(hub, &stats), 0); /* a round later */
+    CHECK_EQ(stats.sent_packets, 1);
+    CHECK_EQ(pc_hub_call(hub, make_due, NULL), 0);
+    CHECK_EQ(poll(&wait, 1, 5000), 1);
+    pc_hub_detach_feed(hub, &feed);
+    pc_hub_close(hub);
+    pc_feed_free(&feed);
+    pc_udp_close(&there);
+    close(wake_fd);
+}
+
+static void reports_come_by_the_timer(void)
+{
+    struct pc_hub *hub = open_hub();
+    struct pc_feed feed;
+    struct pc_udp there;
+    int wake_fd = eventfd(0, EFD_NONBLOCK);
+    init_feed(&feed, wake_fd);
+    CHECK_EQ(pc_udp_open(&there, &loopback, true, 0), 0);
+    CHECK_EQ(pc_hub_attach_feed(hub, &feed), 0);
+    sending_peer(hub, &feed, &there);
+    static struct pc_udp_inbox inbox;
+    struct pollfd wait = {.fd = there.fd, .events = POLLIN};
+    for (int i = 0; i < 2; i++) { /* at once, and a second later without anybody's doing */
+        CHECK_EQ(poll(&wait, 1, 5000), 1);
+        CHECK_EQ(pc_udp_receive(&there, &inbox), 1);
+        CHECK_EQ(inbox.data[0][1], 200);
+    }
+    pc_hub_detach_feed(hub, &feed);
+    pc_hub_close(hub);
+    pc_feed_free(&feed);
+    pc_udp_close(&there);
+    close(wake_fd);
+}
+
+/* The stream must not wait for a frame that nobody can use. */
+static void what_nobody_takes_counts_as_drained(void)
+{
+    struct pc_hub *hub = open_hub();
+    struct pc_feed feed;
+    struct pc_udp there;
+    struct pc_au_pool *pool = pc_au_pool_create(1);
+    int wake_fd = eventfd(0, 0); /* reading waits */
+    init_feed(&feed, wake_fd);
+    CHECK_EQ(pc_udp_open(&there, &loopback, true, 0), 0);
+    CHECK_EQ(pc_hub_attach_feed(hub, &feed), 0);
+    sending_peer(hub, &feed, &there);
+    eventfd_t woken;
+    CHECK_EQ(eventfd_read(wake_fd, &woken), 0); /* somebody joined */
+    atomic_store(&feed.blocked, true);
+    struct pc_access_unit *au = new_unit(pool, 6, 1);
+    au->idr = false;
+    pc_au_publish(au, true);
+    CHECK(pc_feed_push(&feed, au));
+    pc_au_unref(au);
+    CHECK(pc_feed_announce(&feed));
+    pc_hub_wake(hub);
+    struct pollfd wait = {.fd = wake_fd, .events = POLLIN};
+    CHECK_EQ(poll(&wait, 1, 5000), 1);
+    CHECK_EQ(atomic_load(&feed.drained), 7);
+    pc_hub_detach_feed(hub, &feed);
+    pc_hub_close(hub);
+    pc_feed_free(&feed);
+    pc_au_pool_release(pool);
+    pc_udp_close(&there);
+    close(wake_fd);
+}
+
+/* Many large frames at once: the hub answers in between, and everybody's turn comes. */
+static void a_long_round_is_interrupted_and_goes_on(void)
+{
+    enum { PEERS = 200, PACKETS = 60 };
+    struct pc_hub *hub = open_hub();
+    struct pc_feed feed;
+    struct pc_udp there;
+    struct pc_au_pool *pool = pc_au_pool_create(4);
+    int wake_fd = eventfd(0, EFD_NONBLOCK);
+    init_feed(&feed, wake_fd);
+    atomic_store(&feed.bitrate, 1000000000); /* nothing is paced */
+    CHECK_EQ(pc_udp_open(&there, &loopback, true, 0), 0);
+    CHECK_EQ(pc_hub_attach_feed(hub, &feed), 0);
+    for (int i = 0; i < PEERS; i++) {
+        struct pc_udp elsewhere = {.local = there.local};
+        elsewhere.local.ip[2] = (uint8_t)(1 + i / 200);
+        elsewhere.local.ip[3] = (uint8_t)(1 + i % 200);
+        sending_peer(hub, &feed, &elsewhere);
+    }
+    struct pc_hub_stats stats;
+    uint64_t limit = pc_now_ns() + 20 * PC_NS_PER_S;
+    do { /* everybody's first report */
+        CHECK_EQ(pc_hub_get_stats(hub, &stats), 0);
+    } while (stats.sent_packets < PEERS && pc_now_ns() < limit);
+    struct pc_access_unit *au = new_unit(pool, 0, PACKETS);
+    pc_au_publish(au, true);
+    CHECK(pc_feed_push(&feed, au));
+    pc_au_unref(au);
+    CHECK(pc_feed_announce(&feed));
+    pc_hub_wake(hub);
+    bool interrupted = false;
+    do {
+        CHECK_EQ(pc_hub_get_stats(hub, &stats), 0);
+        interrupted =
+            interrupted || (stats.sent_packets > PEERS * 2 && stats.sent_packets < PEERS * PACKETS);
+    } while (stats.sent_packets < PEERS * (PACKETS + 1) && pc_now_ns() < limit);
+    CHECK(interrupted);
+    CHECK(stats.sent_packets >= PEERS * (PACKETS + 1));
+    pc_hub_detach_feed(hub, &feed);
+    pc_hub_close(hub);
+    pc_feed_free(&feed);
+    pc_au_pool_release(pool);
+    pc_udp_close(&there);
+    close(wake_fd);
+}
+
+static int stop_by_hand(struct pc_hub *hub, void *context)
+{
+    (void)context;
+    pthread_mutex_lock(&hub->call_lock);
+    hub->stopping = true;
+    pthread_mutex_unlock(&hub->call_lock);
+    return 0;
+}
+
+static void a_call_to_a_hub_that_closes_is_refused_and_waits_for_nobody(void)
+{
+    struct pc_hub *hub = open_hub();
+    CHECK_EQ(pc_hub_call(hub, stop_by_hand, NULL), 0);
+    CHECK_EQ(pc_peer_open(hub), -ESHUTDOWN);
+    CHECK(strstr(pc_error_text(), "closed") != NULL);
+    pc_hub_close(hub);
+}
+
 static void ntp_counts_from_1900(void)
 {
     struct pc_hub hub = {.ntp_offset_ns = 2208988800ull * PC_NS_PER_S};
@@ -194,6 +472,12 @@ int main(void)
     RUN(the_hub_sends_for_python);
     RUN(peers_that_are_gone_are_said_to_be);
     RUN(media_of_a_peer_is_checked);
+    RUN(every_peer_of_a_feed_is_given_what_is_published);
+    RUN(only_peers_that_are_due_are_served);
+    RUN(reports_come_by_the_timer);
+    RUN(what_nobody_takes_counts_as_drained);
+    RUN(a_long_round_is_interrupted_and_goes_on);
+    RUN(a_call_to_a_hub_that_closes_is_refused_and_waits_for_nobody);
     RUN(ntp_counts_from_1900);
     return HARNESS_RESULT();
 }

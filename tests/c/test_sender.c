@@ -228,6 +228,29 @@ static void packets_are_numbered_marked_and_carry_the_payload(void)
     finish();
 }
 
+/* One call segments packets of one size, the last one shorter: what grows begins another. */
+static void payloads_of_any_sizes_arrive_as_they_are(void)
+{
+    static const uint16_t sizes[] = {500, 900, 900, 200, 200, 1140, 1, 1140, 1140};
+    enum { COUNT = sizeof sizes / sizeof *sizes };
+    start(0);
+    struct pc_access_unit *au = unit(true, 0, 1, false);
+    for (int i = 0; i < COUNT; i++) {
+        memset(pc_au_reserve(au, sizes[i]), i, sizes[i]);
+        pc_au_commit(au, sizes[i]);
+    }
+    pc_au_publish(au, true);
+    offer(au, T0);
+    pc_sender_pump(&s.sender, s.scratch, T0, &s.hub);
+    CHECK_EQ(receive(got, 300, 0), COUNT);
+    for (int i = 0; i < COUNT; i++) {
+        CHECK_EQ(got[i].rtp.payload_bytes, sizes[i]);
+        CHECK_EQ(got[i].rtp.payload[0], i);
+    }
+    CHECK_EQ(s.hub.send_calls, 5); /* 500 | 900 900 200 | 200 | 1140 1 | 1140 1140 */
+    finish();
+}
+
 static void slices_leave_before_the_frame_is_complete(void)
 {
     start(0);
@@ -266,6 +289,7 @@ static void a_large_frame_is_spread_at_the_pacing_rate(void)
             break;
     }
     CHECK_EQ(total, 100);
+    CHECK(wakes > 3 && wakes < 12); /* half a burst each */
     /* 100 packets of 1028 bytes or so, less the burst of 1.25 frame shares (25 kB) and the last
      * batch, at 4 bytes a microsecond. */
     CHECK(now - T0 > 15 * PC_NS_PER_MS && now - T0 < 20 * PC_NS_PER_MS);
@@ -506,6 +530,23 @@ static void a_nack_is_answered_by_rtx_with_the_original_number(void)
     finish();
 }
 
+static void the_same_packet_is_not_resent_at_once(void)
+{
+    start(0);
+    offer(unit(true, 5, 1000, true), T0);
+    pc_sender_pump(&s.sender, s.scratch, T0, &s.hub);
+    CHECK_EQ(receive(got, 300, 0), 5);
+    const uint64_t again[] = {0, 1, PC_RTX_SPACING_NS - 1, PC_RTX_SPACING_NS};
+    const int resent[] = {1, 0, 0, 1};
+    for (int i = 0; i < 4; i++) {
+        CHECK_EQ(send_nack(SSRC, 0x7ff2, 0, T0 + again[i]), 0);
+        CHECK_EQ(receive(got, 300, 0), resent[i]);
+    }
+    CHECK_EQ(send_nack(SSRC, 0x7ff3, 0, T0 + PC_RTX_SPACING_NS), 0); /* another one */
+    CHECK_EQ(receive(got, 300, 0), 1);
+    finish();
+}
+
 static void a_flood_of_nacks_stays_within_the_budget(void)
 {
     start(0);
@@ -667,6 +708,7 @@ int main(void)
     RUN(starting_needs_a_path_and_keys);
     RUN(nothing_is_sent_before_an_idr);
     RUN(packets_are_numbered_marked_and_carry_the_payload);
+    RUN(payloads_of_any_sizes_arrive_as_they_are);
     RUN(slices_leave_before_the_frame_is_complete);
     RUN(a_large_frame_is_spread_at_the_pacing_rate);
     RUN(a_path_that_falls_behind_goes_on_at_the_next_idr);
@@ -679,6 +721,7 @@ int main(void)
     RUN(a_full_socket_is_waited_for);
     RUN(a_new_bitrate_gives_no_burst_away);
     RUN(a_nack_is_answered_by_rtx_with_the_original_number);
+    RUN(the_same_packet_is_not_resent_at_once);
     RUN(a_flood_of_nacks_stays_within_the_budget);
     RUN(what_was_never_sent_or_is_not_ours_is_not_resent);
     RUN(pli_and_fir_wish_for_an_idr);

@@ -10,6 +10,7 @@
 /* The kernel's answers, made up when `refuse` is set: this program's sendmsg() and sendto() come
  * before the C library's. */
 static int refuse;
+static bool partly; /* sendmmsg() takes two and then no more */
 
 ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
@@ -32,6 +33,20 @@ ssize_t sendto(int fd, const void *data, size_t size, int flags, const struct so
         return -1;
     }
     return real(fd, data, size, flags, to, to_bytes);
+}
+
+int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
+{
+    int (*real)(int, struct mmsghdr *, unsigned, int);
+    *(void **)&real = dlsym(RTLD_NEXT, "sendmmsg");
+    if (!partly)
+        return real(fd, messages, count, flags);
+    if (refuse != 0) {
+        errno = refuse;
+        return -1;
+    }
+    refuse = EAGAIN;
+    return real(fd, messages, count < 2 ? count : 2, flags);
 }
 
 static const struct pc_address loopback4 = {.family = 4, .ip = {127, 0, 0, 1}};
@@ -129,6 +144,32 @@ static int receive_all(struct pc_udp *udp, uint8_t *first_bytes, int max)
     return received;
 }
 
+static void what_is_taken_in_part_goes_on_where_it_stopped(void)
+{
+    struct pc_udp from, to;
+    uint8_t batch[4500] = {0}, seen[16];
+    for (int i = 0; i < 5; i++)
+        batch[i * 1000] = (uint8_t)(i + 1);
+    CHECK_EQ(pc_udp_open(&from, &loopback4, false, 0), 0);
+    CHECK_EQ(pc_udp_open(&to, &loopback4, false, 0), 0);
+    struct pc_endpoint endpoint;
+    pc_endpoint_from(&endpoint, &to.local);
+    partly = true;
+    CHECK_EQ(pc_udp_send(&from, &endpoint, batch, sizeof batch, 1000), 5);
+    refuse = 0;
+    CHECK(!pc_udp_flush(&from)); /* two more */
+    CHECK_EQ(receive_all(&to, seen, 16), 4);
+    refuse = 0;
+    CHECK(pc_udp_flush(&from));
+    partly = false;
+    CHECK_EQ(receive_all(&to, seen + 4, 12), 1);
+    for (int i = 0; i < 5; i++)
+        CHECK_EQ(seen[i], i + 1);
+    CHECK_EQ(inbox.sizes[0], 500);
+    pc_udp_close(&from);
+    pc_udp_close(&to);
+}
+
 /* Loopback delivers before the sending call returns: there is nothing to wait for. */
 static void a_full_buffer_delays_and_loses_nothing(void)
 {
@@ -220,6 +261,7 @@ int main(void)
     RUN(ipv6_works_alike);
     RUN(a_kernel_that_refuses_segmentation_is_worked_around);
     RUN(a_full_buffer_delays_and_loses_nothing);
+    RUN(what_is_taken_in_part_goes_on_where_it_stopped);
     RUN(one_way_without_segmentation_leaves_the_others_theirs);
     RUN(a_port_in_use_is_said);
     RUN(a_datagram_that_is_too_long_has_no_size);
