@@ -1,0 +1,318 @@
+/* Whatever a receiver says, and whatever becomes of path, clock and kernel: a sender resends within
+ * its budget, its queue is bounded, each packet index protects one packet only, every refusal is
+ * counted, and it never asks to be called in the past. */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "fuzz.h"
+#include "sender.h"
+
+#define SSRC      1u
+#define RTX_SSRC  2u
+#define MAX_UNITS 16
+
+/* ---- The kernel's place: what is sent is looked at, and taken or refused as the input says ----
+ */
+
+static int refusal; /* an errno; 0: everything is taken */
+static struct {
+    uint64_t digest[0x10000]; /* of the last packet with this sequence number; 0 = none */
+    uint16_t newest;
+    bool any;
+} wire[2];
+
+static uint64_t digest_of(const uint8_t *data, size_t size)
+{
+    uint64_t digest = size + 1;
+    for (size_t i = 0; i < size; i++)
+        digest = (digest ^ data[i]) * 0x100000001B3u;
+    return digest | 1;
+}
+
+/* The same number again must be the same bytes again: held back, or segmented another way. */
+static void look_at(const uint8_t *packet, size_t size)
+{
+    REQUIRE(size >= 12 + 16 && size <= 1300);
+    if (packet[1] >= 200 && packet[1] <= 207)
+        return; /* RTCP */
+    unsigned stream = packet[11] - SSRC;
+    uint16_t sequence = (uint16_t)(packet[2] << 8 | packet[3]);
+    REQUIRE(stream < 2 && (packet[1] & 0x7f) == 96 + stream);
+    uint64_t digest = digest_of(packet, size);
+    bool next = !wire[stream].any || sequence == (uint16_t)(wire[stream].newest + 1);
+    REQUIRE(next || wire[stream].digest[sequence] == digest);
+    if (next)
+        wire[stream].newest = sequence;
+    wire[stream].any = true;
+    wire[stream].digest[sequence] = digest;
+}
+
+ssize_t sendto(int fd, const void *data, size_t size, int flags, const struct sockaddr *to,
+               socklen_t to_bytes)
+{
+    (void)fd, (void)flags, (void)to, (void)to_bytes;
+    look_at(data, size);
+    errno = refusal;
+    return refusal != 0 ? -1 : (ssize_t)size;
+}
+
+ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    (void)fd, (void)flags;
+    uint16_t segment;
+    memcpy(&segment, CMSG_DATA(CMSG_FIRSTHDR(message)), sizeof segment);
+    size_t size = message->msg_iov->iov_len;
+    const uint8_t *data = message->msg_iov->iov_base;
+    REQUIRE(size <= PC_UDP_MAX_BATCH && (size + segment - 1) / segment <= PC_UDP_MAX_SEGMENTS);
+    for (size_t at = 0; at < size; at += segment)
+        look_at(data + at, size - at < segment ? size - at : segment);
+    errno = refusal;
+    return refusal != 0 ? -1 : (ssize_t)size;
+}
+
+int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
+{
+    (void)fd, (void)flags;
+    for (unsigned i = 0; i < count; i++)
+        look_at(messages[i].msg_hdr.msg_iov->iov_base, messages[i].msg_hdr.msg_iov->iov_len);
+    errno = refusal;
+    if (refusal == 0)
+        return (int)count;
+    return count > 1 && refusal != EIO ? (int)count / 2 : -1;
+}
+
+/* ---- The sender, and what drives it ---- */
+
+static struct {
+    const uint8_t *data;
+    size_t left;
+    struct pc_sender sender;
+    struct pc_udp udp;
+    struct pc_endpoint to;
+    struct pc_feed feed;
+    struct pc_srtp *reply;
+    struct pc_au_pool *pool;
+    struct pc_access_unit *units[MAX_UNITS]; /* the last ones, which may still grow */
+    uint64_t next_frame, now_ns, drained;
+    double rtx_allowed; /* bytes */
+    struct pc_hub_stats hub;
+    uint8_t scratch[PC_SENDER_SCRATCH];
+} f;
+
+static unsigned take(void)
+{
+    if (f.left == 0)
+        return 0;
+    f.left--;
+    return *f.data++;
+}
+
+/* What may be resent at once: a frame's share of the bitrate, or four packets. */
+static double rtx_burst(void)
+{
+    double share = atomic_load(&f.feed.bitrate) / 8.0 / atomic_load(&f.feed.fps);
+    return share > 4.0 * PC_MAX_PAYLOAD ? share : 4.0 * PC_MAX_PAYLOAD;
+}
+
+static void start(void)
+{
+    const struct pc_media_settings media = {
+        .payload_type = 96,
+        .rtx_payload_type = 97,
+        .ssrc = SSRC,
+        .rtx_ssrc = RTX_SSRC,
+        .mid_id = 1,
+        .abs_send_time_id = 2,
+        .transport_cc_id = 3,
+        .mid = "0",
+        .cname = "fuzz",
+    };
+    const uint8_t random[16] = {0x7f, 0xfe, 0x7f, 0xff, 0xff, 0xff};
+    if (pc_sender_start(&f.sender, &f.feed, &media, random, f.now_ns) == 0)
+        f.rtx_allowed += rtx_burst() + 1300; /* … overdrawn by one packet */
+}
+
+static void pass_time(uint64_t ns)
+{
+    f.now_ns += ns;
+    f.rtx_allowed += (double)ns * f.sender.paced_bitrate / 8e9 * 0.25;
+}
+
+static void append(struct pc_access_unit *au, unsigned payloads, size_t size, bool complete)
+{
+    bool ended;
+    pc_au_ready(au, &ended);
+    if (ended)
+        return;
+    for (unsigned i = 0; i < payloads; i++) {
+        uint8_t *room = pc_au_reserve(au, size);
+        if (room == NULL)
+            break;
+        memset(room, (int)i, size);
+        pc_au_commit(au, size);
+    }
+    pc_au_publish(au, complete);
+}
+
+static void offer(void)
+{
+    unsigned shape = take();
+    struct pc_access_unit *au = pc_au_acquire(f.pool);
+    if (au == NULL)
+        return;
+    struct pc_access_unit **slot = &f.units[f.next_frame % MAX_UNITS];
+    if (*slot != NULL) {
+        append(*slot, 0, 1, true);
+        pc_au_unref(*slot);
+    }
+    *slot = au;
+    au->frame_id = f.next_frame++;
+    au->rtp_time = (uint32_t)(f.now_ns * 9 / 100000);
+    au->idr = (shape & 3) == 0;
+    append(au, take() + 1, 1 + take() * 4, (shape & 4) != 0);
+    if (f.sender.feed != NULL)
+        pc_sender_offer(&f.sender, au, f.now_ns);
+}
+
+static void say_rtcp(void)
+{
+    uint8_t packet[512 + PC_SRTCP_MAX_OVERHEAD];
+    size_t size = 8 + take() % 120 * 4;
+    memset(packet, 0, sizeof packet);
+    for (size_t i = 0; i < size; i++)
+        packet[i] = (uint8_t)take();
+    /* Most inputs should be about this sender, and long enough. */
+    packet[0] = (uint8_t)(0x80 | (packet[0] & 0x3f));
+    packet[2] = 0;
+    packet[3] = (uint8_t)(size / 4 - 1);
+    if (size >= 12 && packet[1] % 4 != 3)
+        memcpy(packet + 8, (uint8_t[4]){0, 0, 0, SSRC}, 4);
+    long protected_size = pc_srtp_protect_rtcp(f.reply, packet, size);
+    REQUIRE(protected_size > 0);
+    REQUIRE(pc_sender_receive_rtcp(&f.sender, packet, (size_t)protected_size, f.scratch, f.now_ns,
+                                   f.now_ns, &f.hub) == 0);
+}
+
+static void pump(void)
+{
+    uint64_t packets = f.sender.stats.packets;
+    uint64_t next = pc_sender_pump(&f.sender, f.scratch, f.now_ns, &f.hub);
+    REQUIRE(next > f.now_ns);
+    REQUIRE(f.sender.udp != NULL || f.sender.stats.packets == packets);
+    if (refusal == 0 && next == UINT64_MAX && f.sender.length > 0 && f.sender.udp != NULL) {
+        /* Nothing more to do for what is published: all of it went out. */
+        bool complete;
+        REQUIRE(f.sender.next_payload == pc_au_ready(f.sender.queue[f.sender.head], &complete));
+        REQUIRE(!complete);
+    }
+}
+
+static void step(void)
+{
+    static const int refusals[] = {0, 0, 0, EAGAIN, ENOBUFS, EINVAL, EIO, ENETUNREACH};
+    switch (take() % 12) {
+    case 0:
+        pass_time(take() * PC_NS_PER_MS / 8);
+        break;
+    case 1:
+        pass_time(take() * 4 * PC_NS_PER_MS);
+        break;
+    case 2:
+        offer();
+        break;
+    case 3:
+        if (f.next_frame > 0 && f.units[(f.next_frame - 1) % MAX_UNITS] != NULL) {
+            unsigned shape = take();
+            append(f.units[(f.next_frame - 1) % MAX_UNITS], shape >> 1, 700, shape & 1);
+        }
+        break;
+    case 4:
+    case 5:
+        pump();
+        break;
+    case 6:
+    case 7:
+        say_rtcp();
+        break;
+    case 8:
+        REQUIRE(pc_sender_tick(&f.sender, f.scratch, f.now_ns, f.now_ns, &f.hub) > f.now_ns);
+        break;
+    case 9:
+        refusal = refusals[take() % 8];
+        break;
+    case 10:
+        if (f.sender.udp == NULL)
+            pc_sender_set_path(&f.sender, &f.udp, &f.to, &f.udp.local, 0);
+        else if (take() % 4 == 0)
+            pc_sender_lose_path(&f.sender);
+        else
+            atomic_store(&f.feed.bitrate, 100000 + (int)take() * 100000);
+        break;
+    case 11:
+        if (f.sender.feed == NULL)
+            start();
+        else if (take() % 4 == 0)
+            pc_sender_stop(&f.sender);
+        break;
+    }
+}
+
+static void check(void)
+{
+    const struct pc_peer_stats *stats = &f.sender.stats;
+    REQUIRE(f.sender.length <= PC_SENDER_QUEUE && f.sender.history.length <= PC_HISTORY_UNITS);
+    REQUIRE(f.sender.udp != NULL || (f.sender.length == 0 && f.sender.history.length == 0));
+    REQUIRE(stats->nacked_packets == stats->rtx_packets + stats->rtx_refused);
+    REQUIRE((double)stats->rtx_bytes <= f.rtx_allowed);
+    REQUIRE(atomic_load(&f.feed.receivers) == (f.sender.feed != NULL));
+    REQUIRE(atomic_load(&f.feed.drained) >= f.drained);
+    REQUIRE(stats->loss >= 0 && stats->loss <= 1 && stats->jitter_ms >= 0);
+    f.drained = atomic_load(&f.feed.drained);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    const uint8_t keys[2][28] = {{1, 2, 3}, {4, 5, 6}};
+    memset(&f, 0, sizeof f);
+    memset(wire, 0, sizeof wire);
+    refusal = 0;
+    f.data = data;
+    f.left = size;
+    f.now_ns = PC_NS_PER_S;
+    f.udp = (struct pc_udp){.fd = -1, .gso = true};
+    f.udp.local = (struct pc_address){.family = 4, .ip = {127, 0, 0, 1}, .port = 9};
+    REQUIRE(pc_endpoint_from(&f.to, &f.udp.local) == 0);
+    pc_feed_init(&f.feed, PC_CODEC_H264, 1, 0, -1);
+    atomic_store(&f.feed.bitrate, 4000000);
+    atomic_store(&f.feed.fps, 50);
+    f.pool = pc_au_pool_create(64);
+    pc_sender_init(&f.sender, 1);
+    struct pc_srtp *outbound, *inbound;
+    REQUIRE(pc_srtp_create(PC_SRTP_AEAD_AES_128_GCM, keys[0], 28, &outbound) == 0);
+    REQUIRE(pc_srtp_create(PC_SRTP_AEAD_AES_128_GCM, keys[1], 28, &inbound) == 0);
+    REQUIRE(pc_srtp_create(PC_SRTP_AEAD_AES_128_GCM, keys[1], 28, &f.reply) == 0);
+    REQUIRE(pc_sender_set_keys(&f.sender, outbound, inbound) == 0);
+    pc_sender_set_path(&f.sender, &f.udp, &f.to, &f.udp.local, 0);
+    start();
+
+    while (f.left > 0) {
+        step();
+        check();
+    }
+    pc_sender_bye(&f.sender, f.scratch, f.now_ns, &f.hub);
+    pc_sender_stop(&f.sender);
+    REQUIRE(atomic_load(&f.feed.receivers) == 0);
+    for (int i = 0; i < MAX_UNITS; i++)
+        if (f.units[i] != NULL) {
+            REQUIRE(atomic_load(&f.units[i]->refs) == 1);
+            pc_au_unref(f.units[i]);
+        }
+    pc_sender_free(&f.sender);
+    pc_srtp_destroy(f.reply);
+    pc_feed_free(&f.feed);
+    pc_au_pool_release(f.pool);
+    return 0;
+}
