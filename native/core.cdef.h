@@ -107,7 +107,8 @@ struct pc_hub_settings {
     uint16_t port;                 /* 0 = any */
     bool gso;                      /* use UDP_SEGMENT where the kernel takes it */
     int dscp;                      /* 0..63; 0 = leave it */
-    bool realtime; /* ask for a higher scheduling priority; not an error if refused */
+    bool realtime; /* ask for a higher priority of the I/O thread, and of the media and encoder
+                    * threads of its streams; not an error if refused */
 };
 
 /* Bind the sockets and start the I/O thread. -EADDRINUSE, -EADDRNOTAVAIL, -EACCES … as bind(2).
@@ -230,7 +231,7 @@ enum pc_preset { PC_PRESET_ULTRAFAST, PC_PRESET_SUPERFAST, PC_PRESET_VERYFAST };
 enum pc_rate_control { PC_RATE_CONTROL_FRAME, PC_RATE_CONTROL_VBV };
 
 struct pc_stream_settings {
-    int fps;             /* cap on the frame rate; 1..240 */
+    int fps;             /* cap on the frame rate, 1..240; a display's may be 1/32 over it */
     int keepalive_fps;   /* frames per second of an unchanged picture; 1..fps */
     int bitrate;         /* bits per second */
     int threads, slices; /* 0 = chosen */

@@ -241,7 +241,12 @@ def _open_hub(options: argparse.Namespace) -> MediaHub:
     bind = tuple(options.bind or (() if options.signalling else LOOPBACK))
     try:
         return MediaHub(
-            HubSettings(bind=bind, port=options.udp_port, announced=tuple(options.announce))
+            HubSettings(
+                bind=bind,
+                port=options.udp_port,
+                announced=tuple(options.announce),
+                realtime=True,
+            )
         )
     except NativeError as error:
         where = f"--udp-port {options.udp_port}, --bind {' '.join(bind) or 'every address'}"

@@ -87,7 +87,7 @@ class HubSettings:
     dscp: int = 0
     """Mark of what is sent, 0..63; 0 = leave it."""
     realtime: bool = False
-    """Ask for a higher priority of the I/O thread."""
+    """Ask for a higher priority of the I/O, media and encoder threads; a refusal is no error."""
 
 
 @dataclass(slots=True)

@@ -7,17 +7,17 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "clock.h"
 #include "demux.h"
+#include "priority.h"
 
-#define EPOLL_WAKE    PC_HUB_SOCKETS
-#define EPOLL_TIMER   (PC_HUB_SOCKETS + 1)
-#define EPOLL_EVENTS  (PC_HUB_SOCKETS + 2)
-#define REALTIME_NICE (-10)
+#define EPOLL_WAKE   PC_HUB_SOCKETS
+#define EPOLL_TIMER  (PC_HUB_SOCKETS + 1)
+#define EPOLL_EVENTS (PC_HUB_SOCKETS + 2)
+#define IO_NICE      (-12) /* ahead of the encoder: a packet that waits for a core is late */
 
 /* Peers are served for so long at a time, before the sockets are looked at again: what a receiver
  * asks for should not wait until hundreds of others had their frame. */
@@ -196,14 +196,6 @@ static void set_timer(struct pc_hub *hub, uint64_t at_ns)
     hub->timer_ns = at_ns;
 }
 
-/* Ahead of the encoder's threads, where the system lets us: a packet that waits for a core is late.
- */
-static void raise_priority(void)
-{
-    if (getpriority(PRIO_PROCESS, 0) > REALTIME_NICE)
-        setpriority(PRIO_PROCESS, 0, REALTIME_NICE);
-}
-
 static void handle(struct pc_hub *hub, uint32_t which)
 {
     if (which == EPOLL_WAKE) {
@@ -225,7 +217,7 @@ void *pc_hub_run(void *context)
     prctl(PR_SET_NAME, "playcast-io");
     prctl(PR_SET_TIMERSLACK, 1);
     if (hub->realtime)
-        raise_priority();
+        pc_raise_priority(IO_NICE);
 
     hub->timer_ns = UINT64_MAX;
     for (;;) {

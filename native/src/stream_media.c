@@ -8,6 +8,10 @@
 
 #include "clock.h"
 #include "hub.h"
+#include "priority.h"
+
+#define MEDIA_NICE                                                                                 \
+    (-10) /* ahead of the game that is streamed: it has a frame, this has half of one */
 
 static void emit(struct pc_stream *stream, enum pc_event_kind kind, uint32_t a, uint32_t b,
                  const char *text)
@@ -92,16 +96,17 @@ static void convert_early(void *context, const struct pc_source_frame *frame, st
         pc_convert_area(frame, area, &stream->picture);
 }
 
-static void take_frame(struct pc_stream *stream, uint64_t now_ns)
+/* False when there was no picture to be had. */
+static bool take_frame(struct pc_stream *stream, uint64_t now_ns)
 {
     struct pc_source_frame frame = {0};
     stream->last_area_ns = 0;
     int error = stream->source->ops->grab(stream->source, now_ns, &frame);
     if (error == -EAGAIN)
-        return;
+        return false;
     if (error < 0) {
         lose_source(stream);
-        return;
+        return false;
     }
     uint64_t frame_id = stream->next_id;
     struct pc_frame *clock = pc_frame_clock_begin(&stream->clock, frame_id);
@@ -114,13 +119,14 @@ static void take_frame(struct pc_stream *stream, uint64_t now_ns)
 
     if (follow_size(stream, &frame) < 0) {
         fail(stream);
-        return;
+        return false;
     }
     if (!frame.announced)
         pc_convert(&frame, &stream->picture);
     pc_frame_mark(clock, PC_STAGE_CONVERTED, pc_now_ns());
     stream->next_id++;
     encode_all(stream, &frame, clock, frame_id, now_ns);
+    return true;
 }
 
 static bool by_damage(struct pc_stream *stream)
@@ -163,7 +169,9 @@ static void wait_until(struct pc_stream *stream, uint64_t due_ns, uint64_t now_n
 
 static struct pc_schedule_news read_news(struct pc_stream *stream)
 {
-    struct pc_schedule_news news = {.by_damage = by_damage(stream), .changed = stream->damaged};
+    struct pc_schedule_news news = {.by_damage = by_damage(stream),
+                                    .changed = stream->damaged,
+                                    .changed_ns = stream->damage_ns};
     for (int i = 0; i < PC_CODEC_COUNT; i++) {
         struct pc_rendition *rendition = &stream->renditions[i];
         news.encodes[i] = (struct pc_schedule_encode){
@@ -201,8 +209,11 @@ static uint64_t step(struct pc_stream *stream, uint64_t now_ns)
             news.encodes[i].drained = news.encodes[i].receiving && drained(&stream->renditions[i]);
         due_ns = pc_schedule_start(schedule, &news, now_ns);
     }
-    if (due_ns <= now_ns)
-        take_frame(stream, now_ns);
+    if (due_ns <= now_ns && take_frame(stream, now_ns)) {
+        uint64_t done_ns = pc_now_ns();
+        poll_source(stream, done_ns);
+        pc_schedule_finish(schedule, stream->damaged, done_ns);
+    }
     atomic_store(&stream->skipped, schedule->skipped);
     atomic_store(&stream->late, schedule->late);
     return due_ns;
@@ -213,6 +224,8 @@ void *pc_stream_run(void *context)
     struct pc_stream *stream = context;
     prctl(PR_SET_NAME, "playcast-media");
     prctl(PR_SET_TIMERSLACK, 1);
+    if (stream->hub != NULL && stream->hub->realtime)
+        pc_raise_priority(MEDIA_NICE); /* the encoder's threads inherit it */
     stream->source->on_area = convert_early;
     stream->source->area_context = stream;
     /* Joining should not wait for the encoder to start. */

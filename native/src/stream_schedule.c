@@ -52,8 +52,10 @@ static uint64_t encode_due(const struct pc_schedule *schedule, const struct pc_s
     const struct pc_schedule_encode *encode = &news->encodes[codec];
     if (!encode->receiving)
         return UINT64_MAX;
-    if (!news->by_damage || news->changed || encode->behind || schedule->last_frame_ns == 0)
+    if (!news->by_damage || encode->behind || schedule->last_frame_ns == 0)
         return schedule->next_slot_ns;
+    if (news->changed)
+        return later(schedule->next_slot_ns, news->changed_ns + schedule->settle_ns);
     uint64_t due = schedule->last_frame_ns + schedule->keepalive_ns;
     if (encode->idr_wanted)
         due = earlier(due, idr_due(schedule, encode->last_idr_ns));
@@ -132,4 +134,29 @@ uint64_t pc_schedule_start(struct pc_schedule *schedule, const struct pc_schedul
     if (schedule->waiting_since_ns == 0)
         schedule->waiting_since_ns = now_ns;
     return start;
+}
+
+void pc_schedule_finish(struct pc_schedule *schedule, bool changed, uint64_t now_ns)
+{
+    uint64_t limit_ns = earlier(PC_SETTLE_MAX_NS, schedule->interval_ns / 4);
+    schedule->settle_frames++;
+    if (schedule->settle_frames <= 0) /* a pause after waiting was in vain */
+        return;
+    /* A frame that took long says nothing: the change may well be the next picture. */
+    bool too_early = changed && now_ns - schedule->last_frame_ns < schedule->interval_ns / 2;
+    bool longest = schedule->settle_ns >= limit_ns;
+    schedule->early_frames = too_early && longest ? schedule->early_frames + 1 : 0;
+    if (too_early && !longest) {
+        schedule->settle_ns = earlier(schedule->settle_ns + PC_SETTLE_STEP_NS, limit_ns);
+        schedule->settle_frames = 0;
+    } else if (schedule->early_frames == PC_SETTLE_FUTILE) {
+        schedule->settle_ns = 0;
+        schedule->settle_frames = -PC_SETTLE_PAUSE;
+        schedule->early_frames = 0;
+    } else if (!too_early && schedule->settle_frames >= PC_SETTLE_CALM) {
+        schedule->settle_ns /= 2;
+        if (schedule->settle_ns < PC_SETTLE_STEP_NS)
+            schedule->settle_ns = 0;
+        schedule->settle_frames = 0;
+    }
 }

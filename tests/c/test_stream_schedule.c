@@ -198,6 +198,82 @@ static void a_higher_rate_begins_at_once(void)
     CHECK_EQ(due(T0 + 500 * MS), T0 + 520 * MS);
 }
 
+/* Frames of a source that draws every 20 ms, in steps over `drawing_ns`; each takes 4 ms. Returns
+ * how many were taken before drawing was over. */
+static int play(uint64_t *now_ns, int frames, uint64_t drawing_ns)
+{
+    int early = 0;
+    for (int i = 0; i < frames; i++, *now_ns += 20 * MS) {
+        news.changed = true;
+        news.changed_ns = *now_ns;
+        uint64_t at = due(*now_ns);
+        CHECK(at >= *now_ns || schedule.settle_ns == 0);
+        at = at < *now_ns ? *now_ns : at;
+        CHECK_EQ(try_start(at), at);
+        bool rest = at < *now_ns + drawing_ns;
+        early += rest;
+        news.changed = false;
+        pc_schedule_finish(&schedule, rest, at + 4 * MS);
+    }
+    return early;
+}
+
+static void a_picture_in_one_step_is_never_waited_for(void)
+{
+    start(true);
+    uint64_t now = T0;
+    CHECK_EQ(play(&now, 2000, 0), 0);
+    CHECK_EQ(schedule.settle_ns, 0);
+}
+
+static void a_picture_in_several_steps_is_waited_for(void)
+{
+    start(true);
+    uint64_t now = T0;
+    CHECK_EQ(play(&now, 100, 6 * MS / 10), 3); /* 0.25, 0.5, 0.75 ms */
+    CHECK_EQ(schedule.settle_ns, 750000);
+    /* Every 600 frames less is tried, and learnt again. */
+    CHECK(play(&now, 6000, 6 * MS / 10) <= 20);
+    /* The source has changed its ways: within three times as many frames nothing is waited for. */
+    play(&now, 1900, 0);
+    CHECK_EQ(schedule.settle_ns, 0);
+}
+
+static void waiting_in_vain_is_given_up(void)
+{
+    start(true);
+    uint64_t now = T0;
+    play(&now, 100, 15 * MS); /* it never stops drawing */
+    CHECK_EQ(schedule.settle_ns, 0);
+    play(&now, 3000, 15 * MS);
+    CHECK_EQ(schedule.settle_ns, 0);
+    play(&now, 700, 15 * MS); /* tried again, and given up again */
+    CHECK_EQ(schedule.settle_ns, 0);
+    CHECK(schedule.settle_frames < 0);
+}
+
+static void the_wait_has_a_bound(void)
+{
+    start(true);
+    uint64_t now = T0;
+    play(&now, 30, 15 * MS);
+    CHECK_EQ(schedule.settle_ns, PC_SETTLE_MAX_NS);
+    pc_schedule_init(&schedule, 240, 2, 300 * MS);
+    for (int i = 0; i < 30; i++)
+        pc_schedule_finish(&schedule, true, 0);
+    CHECK_EQ(schedule.settle_ns, PC_NS_PER_S / 240 / 4);
+}
+
+static void a_frame_that_took_long_teaches_nothing(void)
+{
+    start(true);
+    take(T0);
+    pc_schedule_finish(&schedule, true, T0 + 10 * MS);
+    CHECK_EQ(schedule.settle_ns, 0);
+    pc_schedule_finish(&schedule, true, T0 + 9 * MS);
+    CHECK_EQ(schedule.settle_ns, PC_SETTLE_STEP_NS);
+}
+
 int main(void)
 {
     RUN(nobody_receives_nothing_is_due);
@@ -211,5 +287,10 @@ int main(void)
     RUN(a_slow_path_of_one_codec_does_not_hold_up_the_other);
     RUN(a_pause_is_neither_late_nor_skipped);
     RUN(a_higher_rate_begins_at_once);
+    RUN(a_picture_in_one_step_is_never_waited_for);
+    RUN(a_picture_in_several_steps_is_waited_for);
+    RUN(waiting_in_vain_is_given_up);
+    RUN(the_wait_has_a_bound);
+    RUN(a_frame_that_took_long_teaches_nothing);
     return HARNESS_RESULT();
 }
