@@ -52,6 +52,8 @@ async def test_a_second_viewer_comes_and_goes(browser: Chromium) -> None:
         await host.report(lambda report: report["viewers"] == 2)
         await more_frames(second, 30)
         both = await frames_of(second)
+        await second.wait_for(f"playcast.stats.framesDecoded >= {len(both)}", LONG)
+        asked = (await second.evaluate("playcast.stats"))["plis"]
         await second.close()
         await host.report(lambda report: report["viewers"] == 1)
 
@@ -66,7 +68,8 @@ async def test_a_second_viewer_comes_and_goes(browser: Chromium) -> None:
     assert frames[0].number == 0
     # One encode for both: what the second saw is a part of what the first saw.
     assert {(f.number, f.made_us) for f in both} <= {(f.number, f.made_us) for f in frames}
-    assert stats["keyFrames"] <= 2
+    # A browser that is slow to begin asks for another one (PLI).
+    assert stats["keyFrames"] <= 2 + asked
     assert (stats["framesDropped"], stats["plis"]) == (0, 0)
 
 
