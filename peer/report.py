@@ -73,6 +73,8 @@ class ViewerReport:
     sent_bytes: int
     resent_packets: int
     frames_dropped: int
+    idr_requests: int = 0
+    """PLI and FIR (RFC 4585, RFC 5104) from it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,7 @@ class Viewer(ConnectionEvents):
             sent_bytes=media.bytes if media else 0,
             resent_packets=media.rtx_packets if media else 0,
             frames_dropped=media.frames_dropped if media else 0,
+            idr_requests=media.plis + media.firs if media else 0,
         )
 
     # ConnectionEvents ----------------------------------------------------------------------------

@@ -77,8 +77,8 @@ int pc_tap_open(struct pc_stream *stream, enum pc_codec_id codec, int depth, str
         pc_tap_close(tap);
         return pc_fail(-ENOSPC, "a stream has at most %d taps of a codec", PC_TAP_LIST_SIZE);
     }
+    pc_feed_request_idr(&rendition->feed); /* first: see pc_sender_start() */
     pc_feed_add_receiver(&rendition->feed);
-    pc_feed_request_idr(&rendition->feed);
     *out = tap;
     return 0;
 }

@@ -95,6 +95,7 @@ def test_json_has_it_all() -> None:
             "sent_bytes": 1000,
             "resent_packets": 2,
             "frames_dropped": 0,
+            "idr_requests": 0,
         }
     ]
 
