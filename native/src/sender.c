@@ -150,8 +150,8 @@ int pc_sender_start(struct pc_sender *sender, struct pc_feed *feed,
     sender->feed = feed;
     sender->rtp_offset = rtp_offset(sender, feed);
     follow_rate(sender, true, now_ns);
-    /* In this order: a stream that begins to encode as soon as somebody receives begins with an IDR,
-     * and would make a second one of a wish that came after it. */
+    /* In this order: a stream that begins to encode as soon as somebody receives begins with an
+     * IDR, and would make a second one of a wish that came after it. */
     pc_feed_request_idr(feed);
     pc_feed_add_receiver(feed);
     return 0;
