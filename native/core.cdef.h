@@ -186,16 +186,25 @@ int pc_peer_set_keys(struct pc_hub *hub, int peer, enum pc_srtp_profile profile,
 
 enum pc_codec_id { PC_H264 = 0, PC_VP8 = 1 };
 
+/* How the sending rate is found. FIXED: it is the stream's bitrate, whatever the network says. */
+enum pc_controller { PC_CONTROLLER_TRAIN = 0, PC_CONTROLLER_GCC = 1, PC_CONTROLLER_FIXED = 2 };
+
 struct pc_media_settings {
     enum pc_codec_id codec;
     uint8_t payload_type, rtx_payload_type; /* rtx 0 = no retransmission */
-    uint32_t ssrc, rtx_ssrc;
+    uint8_t fec_payload_type;               /* FlexFEC-03; 0 = none */
+    uint32_t ssrc, rtx_ssrc, fec_ssrc;
     uint8_t mid_id, abs_send_time_id, transport_cc_id, playout_delay_id; /* 0 = not negotiated */
+    uint8_t dependency_descriptor_id;                                    /* 0 = not negotiated */
     char mid[17];
     uint16_t playout_min_10ms, playout_max_10ms;
     char cname[64];
     double pacing_factor; /* sending rate over the stream's bitrate; 0 = 4.0 */
     double rtx_share;     /* retransmissions' bound, as a share of the bitrate; 0 = 0.25 */
+    enum pc_controller controller;
+    int min_bitrate, start_bitrate; /* bits per second of the controller; 0 = chosen. Its ceiling is
+                                     * the stream's bitrate, with what FEC and headers add */
+    bool player;                    /* plays: its link goes first where viewers share an encode */
 };
 
 /* Start sending the stream to the peer, beginning with an IDR. -EINVAL without path or keys. */

@@ -16,10 +16,11 @@
 
 #include "frame_clock.h"
 
-/* RTP payload bytes per packet: 1200 bytes of UDP payload less RTP header (12), extensions (4 +
- * 16), AEAD tag (16), RTX original sequence number (2), TURN channel header (4) and room to spare.
- */
-#define PC_MAX_PAYLOAD    1140
+/* RTP payload bytes per packet, so that even a FEC packet over a whole one is 1200 bytes of UDP
+ * payload at most: RTP header (12), extensions (28), FlexFEC header (32), AEAD tag (16), TURN
+ * channel header (4), RTX original sequence number (2) and the protected packet's own extensions
+ * (28). */
+#define PC_MAX_PAYLOAD    1080
 #define PC_MAX_PAYLOADS   1536 /* an access unit larger than this is refused (about 1.7 MB) */
 #define PC_AU_CHUNK_BYTES (64 * 1024)
 #define PC_AU_MAX_CHUNKS  32
