@@ -13,7 +13,7 @@ drawn in `native.errors`.
 """
 
 from native.address import Address
-from native.enums import Codec, Preset, Profile, RateControl, SrtpProfile, Stage
+from native.enums import Codec, Controller, Preset, Profile, RateControl, SrtpProfile, Stage
 from native.errors import HandleClosed, InvalidArgument, NativeError, StreamEnded
 from native.events import (
     Datagram,
@@ -37,6 +37,7 @@ __all__ = [
     "Address",
     "Codec",
     "CodecStats",
+    "Controller",
     "Datagram",
     "Event",
     "FirstReport",

@@ -30,6 +30,17 @@ class Codec(IntEnum):
     VP8 = lib.PC_VP8
 
 
+class Controller(IntEnum):
+    """Who finds the rate that a peer is sent at."""
+
+    TRAIN = lib.PC_CONTROLLER_TRAIN
+    """Ours: every frame's burst is the probe, and the queueing delay's target is near zero."""
+    GCC = lib.PC_CONTROLLER_GCC
+    """Google congestion control (draft-ietf-rmcat-gcc-02): the baseline and fallback."""
+    FIXED = lib.PC_CONTROLLER_FIXED
+    """Nobody: the stream's bitrate, whatever the network says."""
+
+
 class SrtpProfile(IntEnum):
     """Protection profiles by their DTLS-SRTP numbers (RFC 5764 section 4.1.2, RFC 7714 14.2)."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from native.address import Address
 from native.binding import check, ffi, lib, utf8
-from native.enums import Codec, SrtpProfile
+from native.enums import Codec, Controller, SrtpProfile
 from native.errors import HandleClosed
 
 if TYPE_CHECKING:
@@ -25,12 +25,16 @@ class MediaSettings:
     rtx_payload_type: int = 0
     """0 = no retransmission."""
     rtx_ssrc: int = 0
+    fec_payload_type: int = 0
+    """FlexFEC-03; 0 = none."""
+    fec_ssrc: int = 0
     mid: str = ""
     """Up to 16 bytes."""
     mid_id: int = 0
     abs_send_time_id: int = 0
     transport_cc_id: int = 0
     playout_delay_id: int = 0
+    dependency_descriptor_id: int = 0
     playout_min_10ms: int = 0
     """In steps of 10 ms."""
     playout_max_10ms: int = 0
@@ -41,6 +45,13 @@ class MediaSettings:
     """Sending rate over the stream's bitrate; 0 = 4.0."""
     rtx_share: float = 0.0
     """Retransmissions' bound as a share of the bitrate; 0 = 0.25."""
+    controller: Controller = Controller.TRAIN
+    min_bitrate: int = 0
+    """Bits a second that the controller does not go below; 0 = chosen."""
+    start_bitrate: int = 0
+    """Bits a second that the controller begins with; 0 = chosen."""
+    player: bool = False
+    """Plays: its link goes first where viewers share an encode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,16 +146,23 @@ class Peer:
         native.rtx_payload_type = settings.rtx_payload_type
         native.ssrc = settings.ssrc
         native.rtx_ssrc = settings.rtx_ssrc
+        native.fec_payload_type = settings.fec_payload_type
+        native.fec_ssrc = settings.fec_ssrc
         native.mid_id = settings.mid_id
         native.abs_send_time_id = settings.abs_send_time_id
         native.transport_cc_id = settings.transport_cc_id
         native.playout_delay_id = settings.playout_delay_id
+        native.dependency_descriptor_id = settings.dependency_descriptor_id
         native.mid = utf8("mid", settings.mid, 17)
         native.playout_min_10ms = settings.playout_min_10ms
         native.playout_max_10ms = settings.playout_max_10ms
         native.cname = utf8("cname", settings.cname, 64)
         native.pacing_factor = settings.pacing_factor
         native.rtx_share = settings.rtx_share
+        native.controller = settings.controller
+        native.min_bitrate = settings.min_bitrate
+        native.start_bitrate = settings.start_bitrate
+        native.player = settings.player
         check(lib.pc_peer_send(self._hub_pointer, self._id, stream._pointer, native))
 
     def stats(self) -> PeerStats:

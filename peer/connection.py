@@ -25,7 +25,16 @@ from enum import Enum
 from aiortc import RTCDataChannel, RTCDataChannelParameters, RTCSctpTransport
 from aiortc.rtcsctptransport import RTCSctpCapabilities
 
-from native import Address, MediaSettings, Peer, PeerBye, PeerStats, SrtpProfile, Stream
+from native import (
+    Address,
+    Controller,
+    MediaSettings,
+    Peer,
+    PeerBye,
+    PeerStats,
+    SrtpProfile,
+    Stream,
+)
 from peer.dtls import GCM_PROFILES, Certificate, DtlsTransport
 from peer.hub import MediaHub, PeerEvent
 from peer.ice import IceSettings, IceTransport
@@ -98,6 +107,14 @@ class ConnectionSettings:
     """Sending rate over the stream's bitrate; 0 = the hub's default."""
     rtx_share: float = 0.0
     """Bound of retransmissions as a share of the bitrate; 0 = the hub's default."""
+    controller: Controller = Controller.TRAIN
+    """Who finds the rate that the viewer is sent at."""
+    min_bitrate: int = 0
+    """Bits a second that the controller does not go below; 0 = the hub's default."""
+    start_bitrate: int = 0
+    """Bits a second that the controller begins with; 0 = the hub's default."""
+    player: bool = False
+    """The viewer plays: its link goes first where viewers share an encode."""
     gather_wait: float = 0.0
     """Seconds that an offer waits for STUN and TURN servers; 0 = their candidates are trickled."""
     handshake_timeout: float = 15.0
@@ -338,16 +355,23 @@ class Connection:
                 ssrc=offer.ssrc,
                 rtx_payload_type=video.rtx_payload_type,
                 rtx_ssrc=offer.rtx_ssrc if video.rtx_payload_type else 0,
+                fec_payload_type=video.fec_payload_type,
+                fec_ssrc=offer.fec_ssrc if video.fec_payload_type else 0,
                 mid=video.mid,
                 mid_id=video.extensions.get("mid", 0),
                 abs_send_time_id=video.extensions.get("abs-send-time", 0),
                 transport_cc_id=video.extensions.get("transport-cc", 0),
                 playout_delay_id=video.extensions.get("playout-delay", 0),
+                dependency_descriptor_id=video.extensions.get("dependency-descriptor", 0),
                 playout_min_10ms=least // 10,
                 playout_max_10ms=most // 10,
                 cname=offer.cname,
                 pacing_factor=self.settings.pacing_factor,
                 rtx_share=self.settings.rtx_share,
+                controller=self.settings.controller,
+                min_bitrate=self.settings.min_bitrate,
+                start_bitrate=self.settings.start_bitrate,
+                player=self.settings.player,
             ),
         )
 

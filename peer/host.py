@@ -28,7 +28,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -51,7 +51,6 @@ from peer.connection import (
 from peer.dtls import GCM_PROFILES, Certificate
 from peer.gathering import IceServer
 from peer.hub import MediaHub, StreamEvent
-from peer.ice import IceSettings
 from peer.report import HostReport, Meter
 from peer.sdp import SdpError, VideoOffer
 from peer.signalling_client import ClientState, SignallingClient
@@ -309,26 +308,18 @@ class Host:
         profiles: tuple[SrtpProfile, ...] = GCM_PROFILES
         if self.settings.cm80:
             profiles = (*GCM_PROFILES, SrtpProfile.AES128_CM_SHA1_80)
-        return ConnectionSettings(
+        return replace(
+            base,
             video=VideoOffer(
                 width=stats.width,
                 height=stats.height,
                 fps=self._track.settings.fps,
                 profiles=(self._track.settings.profile,),
+                flexfec=base.video.flexfec,
             ),
             data_channel=True,
-            ice=IceSettings(
-                servers=self._ice_servers,
-                relay_only=base.ice.relay_only,
-                gather_timeout=base.ice.gather_timeout,
-                timing=base.ice.timing,
-            ),
+            ice=replace(base.ice, servers=self._ice_servers),
             srtp_profiles=profiles,
-            playout_delay_ms=base.playout_delay_ms,
-            pacing_factor=base.pacing_factor,
-            rtx_share=base.rtx_share,
-            gather_wait=base.gather_wait,
-            handshake_timeout=base.handshake_timeout,
         )
 
     def _left(self, peer: str, reason: str) -> None:

@@ -13,6 +13,7 @@ parts, so that another medium or another format is another part and nothing else
 
 from __future__ import annotations
 
+import itertools
 import re
 import secrets
 from collections.abc import Iterator
@@ -44,6 +45,8 @@ EXTENSION_URIS = {
     "abs-send-time": "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
     "transport-cc": "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
     "playout-delay": "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay",
+    "dependency-descriptor": "https://aomediacodec.github.io/av1-rtp-spec/"
+    "#dependency-descriptor-rtp-header-extension",
 }
 """The RTP header extensions of the offer; each one's id is its place, from 1 (RFC 8285)."""
 
@@ -55,8 +58,14 @@ MAX_CANDIDATES = 64
 """How many candidates of an answer are read; the rest is ignored."""
 
 _VIDEO_FEEDBACK = ("goog-remb", "transport-cc", "ccm fir", "nack", "nack pli")
+_FLEXFEC_FEEDBACK = ("goog-remb", "transport-cc")
 _HASH_BYTES = {"sha-256": 32, "sha-384": 48, "sha-512": 64}
 _FIRST_PAYLOAD_TYPE = 96
+_MAX_FORMATS = 15
+"""As many as payload types 96..125 hold with their retransmissions; 126 is then FlexFEC's."""
+_FLEXFEC = "flexfec-03/90000"
+_REPAIR_WINDOW_US = 10_000_000
+"""libwebrtc's: how long a repair packet may come after the packets that it protects."""
 _ICE_CHARACTERS = re.compile(r"[A-Za-z0-9+/]+")
 _HEX_BYTES = re.compile(r"[0-9A-F]{2}(:[0-9A-F]{2})*")
 
@@ -113,6 +122,9 @@ class VideoOffer:
     """H.264 profiles that the stream can be sent as, in order of preference."""
     ssrc: int = field(default_factory=lambda: _random_ssrc())
     rtx_ssrc: int = field(default_factory=lambda: _random_ssrc())
+    fec_ssrc: int = field(default_factory=lambda: _random_ssrc())
+    flexfec: bool = True
+    """Offer FlexFEC (draft-ietf-payload-flexible-fec-scheme-03, as libwebrtc has it)."""
     cname: str = field(default_factory=lambda: secrets.token_hex(8))
     stream_id: str = "playcast-video"
     """The MediaStream's id. A medium of its own for each: browsers synchronise within one."""
@@ -135,9 +147,14 @@ class VideoOffer:
         return tuple(
             Format(codec, first, first + 1, profile, parameters)
             for first, (codec, profile, parameters) in zip(
-                range(_FIRST_PAYLOAD_TYPE, 128, 2), wanted, strict=False
+                itertools.count(_FIRST_PAYLOAD_TYPE, 2), wanted[:_MAX_FORMATS], strict=False
             )
         )
+
+    @property
+    def fec_payload_type(self) -> int:
+        """FlexFEC's, behind those of the formats, for whichever is sent; 0 = not offered."""
+        return _FIRST_PAYLOAD_TYPE + 2 * len(self.formats) if self.flexfec else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +196,8 @@ class VideoAnswer:
     payload_type: int
     rtx_payload_type: int
     """0 = no retransmission."""
+    fec_payload_type: int
+    """FlexFEC-03; 0 = none."""
     profile: Profile | None
     """H.264 profile that the viewer decodes."""
     mid: str
@@ -251,6 +270,10 @@ def _transport_lines(transport: Transport) -> Iterator[str]:
 def _video_section(video: VideoOffer, transport: Transport) -> Iterator[str]:
     formats = video.formats
     numbers = [str(n) for f in formats for n in (f.payload_type, f.rtx_payload_type)]
+    ssrcs = [video.ssrc, video.rtx_ssrc]
+    if video.flexfec:
+        numbers.append(str(video.fec_payload_type))
+        ssrcs.append(video.fec_ssrc)
     yield f"m=video 9 UDP/TLS/RTP/SAVPF {' '.join(numbers)}"
     yield from _transport_lines(transport)
     yield f"a=mid:{VIDEO_MID}"
@@ -263,8 +286,12 @@ def _video_section(video: VideoOffer, transport: Transport) -> Iterator[str]:
     yield f"a=msid:{video.stream_id} {video.stream_id}-track"
     for format_ in formats:
         yield from _format_lines(format_)
+    if video.flexfec:
+        yield from _flexfec_lines(video.fec_payload_type)
     yield f"a=ssrc-group:FID {video.ssrc} {video.rtx_ssrc}"
-    for ssrc in (video.ssrc, video.rtx_ssrc):
+    if video.flexfec:
+        yield f"a=ssrc-group:FEC-FR {video.ssrc} {video.fec_ssrc}"
+    for ssrc in ssrcs:
         yield f"a=ssrc:{ssrc} cname:{video.cname}"
         yield f"a=ssrc:{ssrc} msid:{video.stream_id} {video.stream_id}-track"
 
@@ -278,6 +305,13 @@ def _format_lines(format_: Format) -> Iterator[str]:
         yield f"a=fmtp:{number} {format_.parameters}"
     yield f"a=rtpmap:{format_.rtx_payload_type} rtx/90000"
     yield f"a=fmtp:{format_.rtx_payload_type} apt={number}"
+
+
+def _flexfec_lines(number: int) -> Iterator[str]:
+    yield f"a=rtpmap:{number} {_FLEXFEC}"
+    for feedback in _FLEXFEC_FEEDBACK:
+        yield f"a=rtcp-fb:{number} {feedback}"
+    yield f"a=fmtp:{number} repair-window={_REPAIR_WINDOW_US}"
 
 
 def _data_section(transport: Transport) -> Iterator[str]:
@@ -369,6 +403,7 @@ def _read_video(section: Section, offer: VideoOffer) -> VideoAnswer | None:
             codec=codec,
             payload_type=number,
             rtx_payload_type=_rtx_for(number, names, parameters, section.formats),
+            fec_payload_type=_fec_of(names, section.formats) if offer.flexfec else 0,
             profile=profile,
             mid=VIDEO_MID,
             extensions=_read_extensions(section),
@@ -407,6 +442,11 @@ def _rtx_for(
         ):
             return candidate
     return 0
+
+
+def _fec_of(names: dict[int, str], formats: tuple[str, ...]) -> int:
+    accepted = (n for n, name in names.items() if name == _FLEXFEC.upper() and str(n) in formats)
+    return next(accepted, 0)
 
 
 def _read_rtpmaps(section: Section) -> Iterator[tuple[int, str]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import re
+from dataclasses import replace
 
 import pytest
 from aiortc.sdp import SessionDescription
@@ -36,6 +38,7 @@ OFFER = Offer(
         profiles=(Profile.CONSTRAINED_BASELINE, Profile.HIGH),
         ssrc=1111,
         rtx_ssrc=2222,
+        fec_ssrc=3333,
         cname="cname",
     ),
 )
@@ -48,7 +51,7 @@ t=0 0
 a=group:BUNDLE 0 1
 a=extmap-allow-mixed
 a=msid-semantic: WMS
-m=video 49203 UDP/TLS/RTP/SAVPF 96 97 100 101
+m=video 49203 UDP/TLS/RTP/SAVPF 96 97 100 101 102
 c=IN IP4 127.0.0.1
 a=rtcp:9 IN IP4 0.0.0.0
 a=candidate:1745053036 1 udp 2122260223 127.0.0.1 49203 typ host generation 0 network-id 1
@@ -63,6 +66,7 @@ a=extmap:2 http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time
 a=extmap:3 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01
 a=extmap:4 http://www.webrtc.org/experiments/rtp-hdrext/playout-delay
 a=extmap:1 urn:ietf:params:rtp-hdrext:sdes:mid
+a=extmap:5 https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension
 a=recvonly
 a=rtcp-mux
 a=rtcp-rsize
@@ -78,6 +82,10 @@ a=fmtp:97 apt=96
 a=rtpmap:100 VP8/90000
 a=rtpmap:101 rtx/90000
 a=fmtp:101 apt=100
+a=rtpmap:102 flexfec-03/90000
+a=rtcp-fb:102 goog-remb
+a=rtcp-fb:102 transport-cc
+a=fmtp:102 repair-window=10000000
 m=application 9 UDP/DTLS/SCTP webrtc-datachannel
 c=IN IP4 0.0.0.0
 b=AS:30
@@ -118,6 +126,7 @@ def test_offer_says_what_it_was_given() -> None:
         ("rtx", 99),
         ("VP8", 100),
         ("rtx", 101),
+        ("flexfec-03", 102),
     ]
     h264, rtx, high = video.rtp.codecs[:3]
     assert h264.parameters == {
@@ -137,8 +146,10 @@ def test_offer_says_what_it_was_given() -> None:
     assert {e.uri: e.id for e in video.rtp.headerExtensions} == {
         uri: number for number, uri in enumerate(EXTENSION_URIS.values(), start=1)
     }
-    assert [str(group) for group in video.ssrc_group] == ["FID 1111 2222"]
-    assert {s.ssrc: s.cname for s in video.ssrc} == {1111: "cname", 2222: "cname"}
+    fec = video.rtp.codecs[-1]
+    assert (fec.clockRate, fec.parameters) == (90000, {"repair-window": "10000000"})
+    assert [str(group) for group in video.ssrc_group] == ["FID 1111 2222", "FEC-FR 1111 3333"]
+    assert {s.ssrc: s.cname for s in video.ssrc} == dict.fromkeys((1111, 2222, 3333), "cname")
     assert video.msid == "playcast-video playcast-video-track"
     for media in (video, data):
         assert media.ice.usernameFragment == "hostufrag"
@@ -200,8 +211,15 @@ def test_chromium_answer() -> None:
     assert len(transport.candidates) == 2
     assert video is not None
     assert (video.codec, video.payload_type, video.rtx_payload_type) == (Codec.H264, 96, 97)
+    assert video.fec_payload_type == 102
     assert video.profile is Profile.CONSTRAINED_BASELINE
-    assert video.extensions == {"mid": 1, "abs-send-time": 2, "transport-cc": 3, "playout-delay": 4}
+    assert video.extensions == {
+        "mid": 1,
+        "abs-send-time": 2,
+        "transport-cc": 3,
+        "playout-delay": 4,
+        "dependency-descriptor": 5,
+    }
     assert video.feedback == {"nack", "nack pli", "ccm fir", "goog-remb", "transport-cc"}
     assert answer.data_channel
     assert (answer.sctp_port, answer.max_message_size) == (5000, 262144)
@@ -232,6 +250,23 @@ def test_without_rtx_there_is_none() -> None:
     answer = read_answer(CHROMIUM.replace("SAVPF 96 97 100 101", "SAVPF 96 100"), OFFER)
     assert answer.video is not None
     assert answer.video.rtx_payload_type == 0
+
+
+def test_flexfec_is_sent_where_both_sides_have_it() -> None:
+    refused = read_answer(CHROMIUM.replace(" 101 102", " 101"), OFFER)
+    assert refused.video is not None
+    assert refused.video.fec_payload_type == 0
+    without_it = Offer(OFFER.transport, replace(OFFER.video, flexfec=False))
+    assert not {"flexfec", "FEC-FR", "3333"} & set(re.split(r"[ :\-]", without_it.to_sdp()))
+    unasked = read_answer(CHROMIUM, without_it)
+    assert unasked.video is not None
+    assert unasked.video.fec_payload_type == 0
+
+
+def test_payload_types_never_run_out() -> None:
+    offer = VideoOffer(codecs=(Codec.VP8,) * 20)
+    assert [f.payload_type for f in offer.formats] == list(range(96, 126, 2))
+    assert offer.fec_payload_type == 126
 
 
 @pytest.mark.parametrize(
@@ -320,6 +355,7 @@ def check(answer: Answer) -> None:
     if answer.video is not None:
         assert 0 <= answer.video.payload_type <= 127
         assert 0 <= answer.video.rtx_payload_type <= 127
+        assert 0 <= answer.video.fec_payload_type <= 127
         assert (answer.video.profile is not None) == (answer.video.codec is Codec.H264)
         ids = list(answer.video.extensions.values())
         assert len(set(ids)) == len(ids)
