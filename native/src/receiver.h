@@ -37,20 +37,6 @@ struct pc_received_unit {
     bool recovered; /* by FEC or retransmission, in part */
 };
 
-struct pc_receiver_stats {
-    uint64_t packets, bytes;           /* media, as first received */
-    uint64_t rtx_packets, fec_packets; /* received of these kinds */
-    uint64_t padding_packets;
-    uint64_t lost;                         /* sequence numbers that never came by themselves */
-    uint64_t recovered_rtx, recovered_fec; /* … and were repaired so */
-    uint64_t duplicates, malformed, unknown;
-    uint64_t units, idrs;   /* access units given out */
-    uint64_t units_dropped; /* incomplete, or of no use */
-    uint64_t nacks, nacked_packets, plis, feedback_packets, reports;
-    double rtt_ms;    /* < 0 = unknown */
-    double jitter_ms; /* RFC 3550 6.4.1 */
-};
-
 struct pc_receiver_out {
     void *context;
     void (*unit)(void *context, const struct pc_received_unit *unit);
