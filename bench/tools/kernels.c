@@ -202,6 +202,7 @@ static void measure_sending(void)
 struct whole_path {
     struct udp_sending sending;
     struct pc_feed feed;
+    struct pc_transport transport;
     struct pc_sender sender;
     struct pc_hub_stats stats;
     struct pc_access_unit *units[UNITS];
@@ -226,12 +227,13 @@ static void open_path(struct whole_path *path, enum pc_srtp_profile profile, uin
     pc_feed_init(&path->feed, PC_CODEC_H264, 1, 0, eventfd(0, EFD_NONBLOCK));
     atomic_store(&path->feed.bitrate, (int)packets * PACKET_BYTES * 8 * 60);
     atomic_store(&path->feed.fps, 60);
-    pc_sender_init(&path->sender, 1);
-    path->sender.udp = &path->sending.udp;
-    path->sender.to = path->sending.to;
+    pc_transport_init(&path->transport);
+    pc_sender_init(&path->sender, &path->transport);
+    path->transport.udp = &path->sending.udp;
+    path->transport.to = path->sending.to;
     struct protection protection = open_protection(profile);
-    path->sender.outbound = protection.out;
-    path->sender.inbound = protection.in;
+    path->transport.outbound = protection.out;
+    path->transport.inbound = protection.in;
     path->now_ns = pc_now_ns();
     if (pc_sender_start(&path->sender, &path->feed, &media, random, path->now_ns) < 0)
         tool_fail("sender", pc_error_text());
@@ -255,7 +257,7 @@ static uint64_t send_frame(void *context)
     struct whole_path *path = context;
     uint64_t before = path->stats.sent_packets;
     path->now_ns += PC_NS_PER_S / 60;
-    path->sender.retry_ns = 0;
+    path->transport.retry_ns = 0;
     pc_sender_offer(&path->sender, path->units[path->next++ % UNITS], path->now_ns);
     for (uint64_t now_ns = path->now_ns; path->sender.length > 0; now_ns += PC_NS_PER_MS)
         pc_sender_pump(&path->sender, scratch, now_ns, &path->stats);
@@ -270,6 +272,7 @@ static void measure_path(enum pc_srtp_profile profile, const char *name, uint32_
     measure(name, send_frame, &path);
     pc_sender_stop(&path.sender);
     pc_sender_free(&path.sender);
+    pc_transport_free(&path.transport);
     for (int i = 0; i < UNITS; i++)
         pc_au_unref(path.units[i]);
     close(path.feed.stream_wake_fd);

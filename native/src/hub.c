@@ -98,10 +98,11 @@ static int attach_feed(struct pc_hub *hub, void *context)
 static int detach_feed(struct pc_hub *hub, void *context)
 {
     for (unsigned p = 0; p < hub->peers.count; p++) {
-        if (hub->peers.peers[p]->feed != context)
+        struct pc_sender *sender = &hub->peers.peers[p]->sender;
+        if (sender->feed != context)
             continue;
-        pc_sender_bye(hub->peers.peers[p], hub->scratch, pc_now_ns(), &hub->stats);
-        pc_sender_stop(hub->peers.peers[p]);
+        pc_sender_bye(sender, hub->scratch, pc_now_ns(), &hub->stats);
+        pc_sender_stop(sender);
     }
     for (int i = 0; i < hub->feed_count; i++) {
         if (hub->feeds[i] == context) {
@@ -212,9 +213,9 @@ static int close_peers(struct pc_hub *hub, void *context)
 {
     (void)context;
     while (hub->peers.count > 0) {
-        struct pc_sender *peer = hub->peers.peers[hub->peers.count - 1];
-        pc_sender_bye(peer, hub->scratch, pc_now_ns(), &hub->stats);
-        pc_sender_stop(peer);
+        struct pc_peer *peer = hub->peers.peers[hub->peers.count - 1];
+        pc_sender_bye(&peer->sender, hub->scratch, pc_now_ns(), &hub->stats);
+        pc_sender_stop(&peer->sender);
         pc_peer_table_remove(&hub->peers, peer);
     }
     return 0;

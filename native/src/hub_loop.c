@@ -49,31 +49,46 @@ static void emit_peer(struct pc_hub *hub, enum pc_event_kind kind, uint32_t id)
     pc_hub_emit(hub, &event);
 }
 
-static void receive_media(struct pc_hub *hub, struct pc_sender *peer, enum pc_datagram kind,
+static long unprotect(struct pc_peer *peer, enum pc_datagram kind, uint8_t *data, size_t size)
+{
+    struct pc_srtp *srtp = peer->transport.inbound;
+    if (srtp == NULL)
+        return -EPERM;
+    return kind == PC_DATAGRAM_RTCP ? pc_srtp_unprotect_rtcp(srtp, data, size)
+                                    : pc_srtp_unprotect(srtp, data, size);
+}
+
+static void receive_rtcp(struct pc_hub *hub, struct pc_peer *peer, const uint8_t *data, size_t size,
+                         uint64_t now_ns)
+{
+    struct pc_sender *sender = &peer->sender;
+    pc_sender_receive_rtcp(sender, data, size, hub->scratch, now_ns, pc_hub_ntp(hub, now_ns),
+                           &hub->stats);
+    if (sender->reported)
+        emit_peer(hub, PC_EVENT_FIRST_REPORT, peer->id);
+    if (sender->said_bye)
+        emit_peer(hub, PC_EVENT_PEER_BYE, peer->id);
+    sender->reported = sender->said_bye = false;
+}
+
+static void receive_media(struct pc_hub *hub, struct pc_peer *peer, enum pc_datagram kind,
                           uint8_t *data, size_t size, uint64_t now_ns)
 {
     if (peer == NULL) {
         hub->stats.dropped_unknown++;
         return;
     }
-    int result = -EPERM;
-    if (kind == PC_DATAGRAM_RTCP)
-        result = pc_sender_receive_rtcp(peer, data, size, hub->scratch, now_ns,
-                                        pc_hub_ntp(hub, now_ns), &hub->stats);
-    else if (peer->inbound != NULL)
-        result = (int)pc_srtp_unprotect(peer->inbound, data, size);
-    if (result == -EALREADY)
+    long plain = unprotect(peer, kind, data, size);
+    if (plain == -EALREADY)
         hub->stats.dropped_replayed++;
-    else if (result == -EPERM)
+    else if (plain == -EPERM)
         hub->stats.dropped_unauthentic++;
-    else if (result < 0)
+    else if (plain < 0)
         hub->stats.dropped_malformed++;
-
-    if (peer->reported)
-        emit_peer(hub, PC_EVENT_FIRST_REPORT, peer->id);
-    if (peer->said_bye)
-        emit_peer(hub, PC_EVENT_PEER_BYE, peer->id);
-    peer->reported = peer->said_bye = false;
+    if (plain < 0)
+        return;
+    if (kind == PC_DATAGRAM_RTCP)
+        receive_rtcp(hub, peer, data, (size_t)plain, now_ns);
 }
 
 static void receive_datagram(struct pc_hub *hub, int socket, const struct pc_endpoint *from,
@@ -90,7 +105,7 @@ static void receive_datagram(struct pc_hub *hub, int socket, const struct pc_end
         /* Media from behind a TURN server; everything else in a channel is the TURN client's. */
         uint16_t channel = (uint16_t)(data[0] << 8 | data[1]);
         size_t inner = (size_t)(data[2] << 8 | data[3]);
-        struct pc_sender *peer = pc_peer_table_by_address(&hub->peers, udp, &address, channel);
+        struct pc_peer *peer = pc_peer_table_by_address(&hub->peers, udp, &address, channel);
         if (peer != NULL && inner <= size - 4) {
             enum pc_datagram inner_kind = pc_demux(data + 4, inner);
             if (inner_kind == PC_DATAGRAM_RTP || inner_kind == PC_DATAGRAM_RTCP) {
@@ -139,23 +154,25 @@ static void take_news(struct pc_hub *hub, struct pc_feed *feed, uint64_t now_ns)
     while ((au = pc_feed_pop(feed)) != NULL) {
         bool taken = false;
         for (unsigned p = 0; p < peers->count; p++)
-            if (peers->peers[p]->feed == feed && pc_sender_offer(peers->peers[p], au, now_ns))
+            if (peers->peers[p]->sender.feed == feed &&
+                pc_sender_offer(&peers->peers[p]->sender, au, now_ns))
                 taken = true;
         if (!taken)
             pc_feed_drain(feed, au->frame_id);
         pc_au_unref(au);
     }
     for (unsigned p = 0; p < peers->count; p++)
-        if (peers->peers[p]->feed == feed && peers->peers[p]->length > 0)
+        if (peers->peers[p]->sender.feed == feed && peers->peers[p]->sender.length > 0)
             peers->due_ns[p] = 0;
 }
 
 /* Reports and media of one peer. Returns when it is due again. */
-static uint64_t serve(struct pc_hub *hub, struct pc_sender *peer, uint64_t now_ns)
+static uint64_t serve(struct pc_hub *hub, struct pc_peer *peer, uint64_t now_ns)
 {
-    uint64_t ntp_now = now_ns >= peer->next_report_ns ? pc_hub_ntp(hub, now_ns) : 0;
-    uint64_t report = pc_sender_tick(peer, hub->scratch, now_ns, ntp_now, &hub->stats);
-    uint64_t media = pc_sender_pump(peer, hub->scratch, now_ns, &hub->stats);
+    struct pc_sender *sender = &peer->sender;
+    uint64_t ntp_now = now_ns >= sender->next_report_ns ? pc_hub_ntp(hub, now_ns) : 0;
+    uint64_t report = pc_sender_tick(sender, hub->scratch, now_ns, ntp_now, &hub->stats);
+    uint64_t media = pc_sender_pump(sender, hub->scratch, now_ns, &hub->stats);
     return report < media ? report : media;
 }
 

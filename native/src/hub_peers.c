@@ -8,9 +8,9 @@
 #include "hub.h"
 #include "stream.h"
 
-static struct pc_sender *find_peer(struct pc_hub *hub, int id)
+static struct pc_peer *find_peer(struct pc_hub *hub, int id)
 {
-    struct pc_sender *peer = id > 0 ? pc_peer_table_by_id(&hub->peers, (uint32_t)id) : NULL;
+    struct pc_peer *peer = id > 0 ? pc_peer_table_by_id(&hub->peers, (uint32_t)id) : NULL;
     if (peer == NULL)
         pc_fail(-ENOENT, "there is no peer %d: it was closed, or never opened", id);
     return peer;
@@ -19,7 +19,7 @@ static struct pc_sender *find_peer(struct pc_hub *hub, int id)
 static int open_peer(struct pc_hub *hub, void *context)
 {
     (void)context;
-    struct pc_sender *peer = pc_peer_table_add(&hub->peers);
+    struct pc_peer *peer = pc_peer_table_add(&hub->peers);
     return peer == NULL ? pc_fail(-ENOMEM, "out of memory") : (int)peer->id;
 }
 
@@ -37,7 +37,7 @@ struct set_path {
 static int set_path(struct pc_hub *hub, void *context)
 {
     const struct set_path *wanted = context;
-    struct pc_sender *peer = find_peer(hub, wanted->peer);
+    struct pc_peer *peer = find_peer(hub, wanted->peer);
     if (peer == NULL)
         return -ENOENT;
     if (wanted->socket < 0 || wanted->socket >= hub->socket_count)
@@ -64,10 +64,10 @@ struct set_keys {
 static int set_keys(struct pc_hub *hub, void *context)
 {
     struct set_keys *wanted = context;
-    struct pc_sender *peer = find_peer(hub, wanted->peer);
+    struct pc_peer *peer = find_peer(hub, wanted->peer);
     if (peer == NULL)
         return -ENOENT;
-    return pc_sender_set_keys(peer, wanted->outbound, wanted->inbound);
+    return pc_transport_set_keys(&peer->transport, wanted->outbound, wanted->inbound);
 }
 
 int pc_peer_set_keys(struct pc_hub *hub, int peer, enum pc_srtp_profile profile,
@@ -95,7 +95,7 @@ struct send_media {
 static int send_media(struct pc_hub *hub, void *context)
 {
     const struct send_media *wanted = context;
-    struct pc_sender *peer = find_peer(hub, wanted->peer);
+    struct pc_peer *peer = find_peer(hub, wanted->peer);
     if (peer == NULL)
         return -ENOENT;
     uint8_t random[16];
@@ -104,7 +104,7 @@ static int send_media(struct pc_hub *hub, void *context)
     struct pc_feed *feed = pc_stream_feed(wanted->stream, hub, wanted->settings->codec);
     if (feed == NULL)
         return pc_fail(-EINVAL, "the stream was opened without this hub, or has no such codec");
-    int error = pc_sender_start(peer, feed, wanted->settings, random, pc_now_ns());
+    int error = pc_sender_start(&peer->sender, feed, wanted->settings, random, pc_now_ns());
     if (error == 0)
         pc_peer_table_wake(&hub->peers, peer);
     return error;
@@ -125,11 +125,11 @@ struct get_stats {
 static int get_stats(struct pc_hub *hub, void *context)
 {
     const struct get_stats *wanted = context;
-    struct pc_sender *peer = find_peer(hub, wanted->peer);
+    struct pc_peer *peer = find_peer(hub, wanted->peer);
     if (peer == NULL)
         return -ENOENT;
-    *wanted->out = peer->stats;
-    wanted->out->queued_frames = peer->length;
+    *wanted->out = peer->sender.stats;
+    wanted->out->queued_frames = peer->sender.length;
     return 0;
 }
 
@@ -141,11 +141,11 @@ int pc_peer_get_stats(struct pc_hub *hub, int peer, struct pc_peer_stats *out)
 
 static int close_peer(struct pc_hub *hub, void *context)
 {
-    struct pc_sender *peer = find_peer(hub, *(const int *)context);
+    struct pc_peer *peer = find_peer(hub, *(const int *)context);
     if (peer == NULL)
         return -ENOENT;
-    pc_sender_bye(peer, hub->scratch, pc_now_ns(), &hub->stats);
-    pc_sender_stop(peer);
+    pc_sender_bye(&peer->sender, hub->scratch, pc_now_ns(), &hub->stats);
+    pc_sender_stop(&peer->sender);
     pc_peer_table_remove(&hub->peers, peer);
     return 0;
 }

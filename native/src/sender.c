@@ -11,10 +11,10 @@
 #define DEFAULT_PACING    4.0
 #define DEFAULT_RTX_SHARE 0.25
 
-void pc_sender_init(struct pc_sender *sender, uint32_t id)
+void pc_sender_init(struct pc_sender *sender, struct pc_transport *transport)
 {
     memset(sender, 0, sizeof *sender);
-    sender->id = id;
+    sender->transport = transport;
     sender->stats.rtt_ms = -1;
     pc_history_init(&sender->history);
 }
@@ -39,9 +39,6 @@ static void clear_queue(struct pc_sender *sender)
 void pc_sender_free(struct pc_sender *sender)
 {
     assert(sender->feed == NULL);
-    pc_srtp_destroy(sender->outbound);
-    pc_srtp_destroy(sender->inbound);
-    sender->outbound = sender->inbound = NULL;
 }
 
 static uint32_t read_u32(const uint8_t *p)
@@ -109,7 +106,7 @@ static void choose_numbers(struct pc_sender *sender, const uint8_t random[16])
 {
     sender->next_index = ((uint32_t)random[0] << 8 | random[1]) & 0x7fff;
     sender->next_rtx_index = ((uint32_t)random[2] << 8 | random[3]) & 0x7fff;
-    sender->transport_sequence = (uint16_t)(random[4] << 8 | random[5]);
+    sender->transport->next_sequence = (uint16_t)(random[4] << 8 | random[5]);
     sender->rtp_zero = read_u32(random + 6);
 }
 
@@ -117,9 +114,9 @@ int pc_sender_start(struct pc_sender *sender, struct pc_feed *feed,
                     const struct pc_media_settings *media, const uint8_t random[16],
                     uint64_t now_ns)
 {
-    if (sender->udp == NULL)
+    if (sender->transport->udp == NULL)
         return pc_fail(-EINVAL, "the peer has no path yet: set it before sending");
-    if (sender->outbound == NULL)
+    if (sender->transport->outbound == NULL)
         return pc_fail(-EINVAL, "the peer has no keys yet: set them before sending");
     if (sender->feed != NULL)
         return pc_fail(-EINVAL, "the peer receives a stream already");
@@ -173,33 +170,15 @@ void pc_sender_stop(struct pc_sender *sender)
     sender->feed = NULL;
 }
 
-int pc_sender_set_keys(struct pc_sender *sender, struct pc_srtp *outbound, struct pc_srtp *inbound)
+void pc_sender_find_path(struct pc_sender *sender)
 {
-    if (sender->started)
-        return pc_fail(-EINVAL, "a peer's keys stay once media was sent");
-    pc_srtp_destroy(sender->outbound);
-    pc_srtp_destroy(sender->inbound);
-    sender->outbound = outbound;
-    sender->inbound = inbound;
-    return 0;
-}
-
-void pc_sender_set_path(struct pc_sender *sender, struct pc_udp *udp, const struct pc_endpoint *to,
-                        const struct pc_address *remote, uint16_t channel)
-{
-    if (sender->udp == NULL && sender->feed != NULL)
+    if (sender->feed != NULL)
         pc_feed_request_idr(sender->feed);
-    sender->udp = udp;
-    sender->to = *to;
-    sender->remote = *remote;
-    sender->channel = channel;
-    sender->retry_ns = 0;
 }
 
 void pc_sender_lose_path(struct pc_sender *sender)
 {
     forget_media(sender);
-    sender->udp = NULL;
 }
 
 /* Give up what waits and go on at the next IDR. */
@@ -213,7 +192,7 @@ static void drop_queue(struct pc_sender *sender)
 
 bool pc_sender_offer(struct pc_sender *sender, struct pc_access_unit *au, uint64_t now_ns)
 {
-    if (sender->udp == NULL || (sender->waiting_for_idr && !au->idr))
+    if (sender->transport->udp == NULL || (sender->waiting_for_idr && !au->idr))
         return false;
     if (sender->length == PC_SENDER_QUEUE ||
         (sender->length > 0 && now_ns - sender->queued_ns[sender->head] > PC_SENDER_QUEUE_NS)) {
@@ -269,7 +248,7 @@ static size_t send_batch(struct pc_sender *sender, struct pc_access_unit *au, ui
             break;
     }
     if (packets > 0)
-        pc_sender_transmit(sender, scratch, used, segment, now_ns, hub);
+        pc_transport_send(sender->transport, scratch, used, segment, now_ns, hub);
     return used;
 }
 
@@ -291,10 +270,10 @@ static uint64_t pump_unit(struct pc_sender *sender, struct pc_access_unit *au, u
                           struct pc_hub_stats *hub)
 {
     while (sender->next_payload < ready) {
-        if (now_ns < sender->retry_ns)
-            return sender->retry_ns;
-        if (!pc_udp_flush(sender->udp))
-            return now_ns + PC_SENDER_RETRY_NS;
+        if (!pc_transport_ready(sender->transport, now_ns)) {
+            uint64_t retry_ns = sender->transport->retry_ns;
+            return retry_ns > now_ns ? retry_ns : now_ns + PC_TRANSPORT_RETRY_NS;
+        }
         double budget = pc_pacer_budget(&sender->pacer, now_ns);
         if (budget <= 0)
             return next_step(sender, au, ready, now_ns);
@@ -309,7 +288,7 @@ static uint64_t pump_unit(struct pc_sender *sender, struct pc_access_unit *au, u
 uint64_t pc_sender_pump(struct pc_sender *sender, uint8_t *scratch, uint64_t now_ns,
                         struct pc_hub_stats *hub)
 {
-    if (sender->feed == NULL || sender->udp == NULL)
+    if (sender->feed == NULL || sender->transport->udp == NULL)
         return UINT64_MAX;
     follow_rate(sender, false, now_ns);
     while (sender->length > 0) {

@@ -15,30 +15,19 @@
 #include "pacer.h"
 #include "rtcp.h"
 #include "rtp.h"
-#include "srtp.h"
-#include "udp.h"
+#include "transport.h"
 
 #define PC_SENDER_QUEUE    8                /* access units waiting or partly sent */
 #define PC_SENDER_QUEUE_NS (150 * 1000000)  /* … and how old the oldest may get */
 #define PC_RTX_MEMORY      256              /* sequence numbers whose last resend is remembered */
 #define PC_RTX_SPACING_NS  (5 * 1000000)    /* the same packet is not sent again sooner */
 #define PC_HISTORY_AGE_NS  (1000 * 1000000) /* older packets cannot arrive in time */
-#define PC_SENDER_RETRY_NS (500 * 1000)     /* the kernel could not send: not before */
 
 /* Room for one batch: the last packet may begin just under PC_UDP_MAX_BATCH less its size. */
 #define PC_SENDER_SCRATCH (PC_UDP_MAX_BATCH + 2048)
 
 struct pc_sender {
-    uint32_t id;
-
-    /* path; udp is NULL while there is none */
-    struct pc_udp *udp;
-    struct pc_endpoint to;
-    struct pc_address remote;
-    uint16_t channel;
-
-    /* keys */
-    struct pc_srtp *outbound, *inbound;
+    struct pc_transport *transport; /* the peer's */
 
     /* media; feed is NULL while nothing is sent */
     struct pc_feed *feed;
@@ -48,7 +37,6 @@ struct pc_sender {
     bool mid_wanted;     /* until the receiver has reported once */
     uint64_t next_index; /* RTP packet index (rollover << 16 | sequence) of the next new packet */
     uint64_t next_rtx_index;
-    uint16_t transport_sequence;
     uint32_t rtp_zero;   /* RTP time of CLOCK_MONOTONIC's zero, random */
     uint32_t rtp_offset; /* … of the feed's zero */
     uint64_t payload_bytes;
@@ -61,7 +49,6 @@ struct pc_sender {
     bool waiting_for_idr;
     struct pc_pacer pacer;
     int paced_bitrate, paced_fps; /* what the pacer is set for */
-    uint64_t retry_ns;            /* sending failed: not before */
 
     /* feedback */
     struct pc_history history;
@@ -81,18 +68,14 @@ struct pc_sender {
     struct pc_peer_stats stats;
 };
 
-void pc_sender_init(struct pc_sender *sender, uint32_t id);
+/* `transport` outlives the sender. */
+void pc_sender_init(struct pc_sender *sender, struct pc_transport *transport);
 
-/* Drops every reference and key. The feed is left (pc_sender_stop()) first. */
+/* The feed is left (pc_sender_stop()) before. */
 void pc_sender_free(struct pc_sender *sender);
 
-/* Takes the keys: 0, or -EINVAL once media was sent (the caller keeps them then): packet indices go
- * on for as long as the peer lives, so that no AEAD nonce is ever used twice. */
-int pc_sender_set_keys(struct pc_sender *sender, struct pc_srtp *outbound, struct pc_srtp *inbound);
-
-/* Send from `udp` to `to`. A path after none begins with an IDR. */
-void pc_sender_set_path(struct pc_sender *sender, struct pc_udp *udp, const struct pc_endpoint *to,
-                        const struct pc_address *remote, uint16_t channel);
+/* The transport has a path where there was none: begin with an IDR. */
+void pc_sender_find_path(struct pc_sender *sender);
 
 /* The path belongs to another peer now: nothing is sent or kept until there is a new one. */
 void pc_sender_lose_path(struct pc_sender *sender);
@@ -114,11 +97,11 @@ bool pc_sender_offer(struct pc_sender *sender, struct pc_access_unit *au, uint64
 uint64_t pc_sender_pump(struct pc_sender *sender, uint8_t *scratch, uint64_t now_ns,
                         struct pc_hub_stats *hub);
 
-/* An SRTCP packet from the peer, decrypted in place. `ntp_now`: the wall clock of `now_ns` as 32.32
- * seconds since 1900, on the same clock as pc_sender_tick()'s. 0 or pc_srtp_unprotect_rtcp()'s
- * error. */
-int pc_sender_receive_rtcp(struct pc_sender *sender, uint8_t *data, size_t size, uint8_t *scratch,
-                           uint64_t now_ns, uint64_t ntp_now, struct pc_hub_stats *hub);
+/* An RTCP packet from the peer, unprotected. `ntp_now`: the wall clock of `now_ns` as 32.32 seconds
+ * since 1900, on the same clock as pc_sender_tick()'s. */
+void pc_sender_receive_rtcp(struct pc_sender *sender, const uint8_t *data, size_t size,
+                            uint8_t *scratch, uint64_t now_ns, uint64_t ntp_now,
+                            struct pc_hub_stats *hub);
 
 /* Sender reports when due, and letting go of old history. Returns when the next one is due. */
 uint64_t pc_sender_tick(struct pc_sender *sender, uint8_t *scratch, uint64_t now_ns,

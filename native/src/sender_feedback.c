@@ -1,7 +1,5 @@
 #include "sender_packet.h"
 
-#include <errno.h>
-
 #include "clock.h"
 
 #define REPORT_INTERVAL_NS (1000 * PC_NS_PER_MS)
@@ -23,8 +21,9 @@ static bool resent_just_now(struct pc_sender *sender, uint16_t sequence)
 /* Looked at before the history, which a flood of requests would have searched for nothing. */
 static bool may_resend(struct pc_sender *sender)
 {
-    return sender->media.rtx_payload_type != 0 && sender->udp != NULL &&
-           pc_pacer_budget(&sender->rtx_budget, sender->now_ns) > 0 && pc_udp_flush(sender->udp);
+    return sender->media.rtx_payload_type != 0 && sender->transport->udp != NULL &&
+           pc_pacer_budget(&sender->rtx_budget, sender->now_ns) > 0 &&
+           pc_udp_flush(sender->transport->udp);
 }
 
 struct feedback {
@@ -67,7 +66,8 @@ static void on_nack(void *context, uint32_t media_ssrc, uint16_t sequence)
                                          pieces, 2);
     if (size == 0)
         return;
-    pc_sender_transmit(sender, sender->scratch, size, size, sender->now_ns, feedback->hub);
+    pc_transport_send(sender->transport, sender->scratch, size, size, sender->now_ns,
+                      feedback->hub);
     pc_pacer_spend(&sender->rtx_budget, size);
     pc_pacer_spend(&sender->pacer, size);
     sender->stats.rtx_packets++;
@@ -140,15 +140,10 @@ static void on_report(void *context, const struct pc_rtcp_report *report)
     }
 }
 
-int pc_sender_receive_rtcp(struct pc_sender *sender, uint8_t *data, size_t size, uint8_t *scratch,
-                           uint64_t now_ns, uint64_t ntp_now, struct pc_hub_stats *hub)
+void pc_sender_receive_rtcp(struct pc_sender *sender, const uint8_t *data, size_t size,
+                            uint8_t *scratch, uint64_t now_ns, uint64_t ntp_now,
+                            struct pc_hub_stats *hub)
 {
-    if (sender->inbound == NULL)
-        return -EPERM;
-    long length = pc_srtp_unprotect_rtcp(sender->inbound, data, size);
-    if (length < 0)
-        return (int)length;
-
     struct feedback feedback = {.sender = sender, .hub = hub};
     const struct pc_rtcp_handler handler = {
         .context = &feedback,
@@ -165,11 +160,10 @@ int pc_sender_receive_rtcp(struct pc_sender *sender, uint8_t *data, size_t size,
     sender->scratch = scratch;
     sender->stats.rtcp_packets++;
     uint64_t nacked_before = sender->stats.nacked_packets;
-    if (pc_rtcp_parse(data, (size_t)length, &handler) < 0)
+    if (pc_rtcp_parse(data, size, &handler) < 0)
         sender->stats.rtcp_malformed++;
     sender->stats.nacks += sender->stats.nacked_packets != nacked_before;
     sender->scratch = NULL;
-    return 0;
 }
 
 /* ---- What the sender says ---- */
@@ -177,7 +171,7 @@ int pc_sender_receive_rtcp(struct pc_sender *sender, uint8_t *data, size_t size,
 uint64_t pc_sender_tick(struct pc_sender *sender, uint8_t *scratch, uint64_t now_ns,
                         uint64_t ntp_now, struct pc_hub_stats *hub)
 {
-    if (sender->feed == NULL || sender->udp == NULL)
+    if (sender->feed == NULL || sender->transport->udp == NULL)
         return UINT64_MAX;
     if (now_ns < sender->next_report_ns)
         return sender->next_report_ns;
@@ -192,20 +186,21 @@ uint64_t pc_sender_tick(struct pc_sender *sender, uint8_t *scratch, uint64_t now
         .packets = (uint32_t)sender->stats.packets,
         .octets = (uint32_t)sender->payload_bytes,
     };
-    long size = pc_rtcp_write_sr(pc_sender_rtcp_room(sender, scratch), RTCP_BYTES, &info,
+    long size = pc_rtcp_write_sr(pc_transport_room(sender->transport, scratch), RTCP_BYTES, &info,
                                  sender->media.cname);
-    pc_sender_transmit_rtcp(sender, scratch, size, now_ns, hub);
+    pc_transport_send_rtcp(sender->transport, scratch, size, now_ns, hub);
     return sender->next_report_ns;
 }
 
 void pc_sender_bye(struct pc_sender *sender, uint8_t *scratch, uint64_t now_ns,
                    struct pc_hub_stats *hub)
 {
-    if (sender->feed == NULL || sender->udp == NULL || sender->outbound == NULL)
+    if (sender->feed == NULL || sender->transport->udp == NULL ||
+        sender->transport->outbound == NULL)
         return;
     uint32_t ssrcs[2] = {sender->media.ssrc, sender->media.rtx_ssrc};
     int count = sender->media.rtx_payload_type != 0 ? 2 : 1;
-    long size = pc_rtcp_write_bye(pc_sender_rtcp_room(sender, scratch), RTCP_BYTES, ssrcs, count,
-                                  sender->media.cname);
-    pc_sender_transmit_rtcp(sender, scratch, size, now_ns, hub);
+    long size = pc_rtcp_write_bye(pc_transport_room(sender->transport, scratch), RTCP_BYTES, ssrcs,
+                                  count, sender->media.cname);
+    pc_transport_send_rtcp(sender->transport, scratch, size, now_ns, hub);
 }

@@ -83,6 +83,7 @@ int pc_udp_open(struct pc_udp *udp, const struct pc_address *address, bool gso, 
     }
     int unset = 0; /* a kernel that knows the option (4.18) takes it */
     udp->fd = fd;
+    udp->sink = NULL;
     udp->gso = gso && setsockopt(fd, IPPROTO_UDP, UDP_SEGMENT, &unset, sizeof unset) == 0;
     udp->held_bytes = 0;
     pc_endpoint_to(&bound, &udp->local);
@@ -159,6 +160,10 @@ static int send_each(struct pc_udp *udp, const struct pc_endpoint *to, const uin
 static int send_now(struct pc_udp *udp, struct pc_endpoint *to, const uint8_t *data, size_t size,
                     size_t segment)
 {
+    if (udp->sink != NULL) {
+        udp->sink(udp->sink_context, data, size, segment);
+        return (int)((size + segment - 1) / segment);
+    }
     if (size <= segment) {
         ssize_t sent =
             sendto(udp->fd, data, size, 0, (const struct sockaddr *)&to->address, to->length);

@@ -26,6 +26,10 @@ struct pc_udp {
     bool gso; /* UDP_SEGMENT is wanted, and known to the kernel */
     struct pc_address local;
 
+    /* Instead of the kernel, where datagrams go to when it is set (virtual time): all are taken. */
+    void (*sink)(void *context, const uint8_t *data, size_t size, size_t segment);
+    void *sink_context;
+
     /* What the kernel's full buffer has not taken yet. It goes out first, as it is: protecting a
      * packet anew under the same index would use an AEAD nonce twice. */
     struct pc_endpoint held_to;

@@ -194,8 +194,8 @@ static int start_peer(struct pc_hub *hub, void *context)
     const struct pc_media_settings media = {
         .payload_type = 96, .rtx_payload_type = 97, .ssrc = 1, .rtx_ssrc = 2, .cname = "x"};
     const uint8_t random[16] = {0};
-    struct pc_sender *peer = pc_peer_table_by_id(&hub->peers, (uint32_t)wanted->peer);
-    int error = pc_sender_start(peer, wanted->feed, &media, random, pc_now_ns());
+    struct pc_peer *peer = pc_peer_table_by_id(&hub->peers, (uint32_t)wanted->peer);
+    int error = pc_sender_start(&peer->sender, wanted->feed, &media, random, pc_now_ns());
     pc_peer_table_wake(&hub->peers, peer);
     return error;
 }
@@ -286,7 +286,7 @@ static void every_peer_of_a_feed_is_given_what_is_published(void)
 static int make_overdue(struct pc_hub *hub, void *context)
 {
     (void)context;
-    hub->peers.peers[0]->next_report_ns = 0;
+    hub->peers.peers[0]->sender.next_report_ns = 0;
     hub->peers.due_ns[0] = UINT64_MAX;
     return 0;
 }

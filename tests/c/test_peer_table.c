@@ -16,7 +16,7 @@ static struct pc_address address(int n)
 static void peers_are_found_by_id_and_by_address(void)
 {
     struct pc_peer_table table;
-    struct pc_sender *peers[500];
+    struct pc_peer *peers[500];
     pc_peer_table_init(&table);
     CHECK(pc_peer_table_by_id(&table, 1) == NULL);
     struct pc_address nowhere = address(1);
@@ -41,7 +41,7 @@ static void peers_are_found_by_id_and_by_address(void)
         pc_peer_table_remove(&table, peers[i]);
     for (int i = 0; i < 500; i++) {
         struct pc_address a = address(i);
-        struct pc_sender *found =
+        struct pc_peer *found =
             pc_peer_table_by_address(&table, &sockets[i % 2], &a, (uint16_t)(i % 5));
         CHECK(found == (i % 3 == 0 ? NULL : peers[i]));
     }
@@ -54,12 +54,12 @@ static void an_address_belongs_to_who_had_it_last(void)
 {
     struct pc_peer_table table;
     pc_peer_table_init(&table);
-    struct pc_sender *first = pc_peer_table_add(&table), *second = pc_peer_table_add(&table);
+    struct pc_peer *first = pc_peer_table_add(&table), *second = pc_peer_table_add(&table);
     struct pc_address a = address(1), b = address(2), none = {0};
     CHECK_EQ(pc_peer_table_set_path(&table, first, &sockets[0], &a, 0), 0);
     CHECK_EQ(pc_peer_table_set_path(&table, second, &sockets[0], &a, 0), 0);
     CHECK(pc_peer_table_by_address(&table, &sockets[0], &a, 0) == second);
-    CHECK(first->udp == NULL);
+    CHECK(first->transport.udp == NULL);
     CHECK_EQ(pc_peer_table_set_path(&table, second, &sockets[0], &b, 0), 0);
     CHECK(pc_peer_table_by_address(&table, &sockets[0], &a, 0) == NULL);
     CHECK_EQ(pc_peer_table_set_path(&table, second, &sockets[0], &none, 0), -EINVAL);
@@ -70,7 +70,7 @@ static void an_address_belongs_to_who_had_it_last(void)
     other_family.family = 6;
     CHECK_EQ(pc_peer_table_set_path(&table, first, &sockets[0], &no_port, 0), -EINVAL);
     CHECK_EQ(pc_peer_table_set_path(&table, first, &sockets[0], &other_family, 0), -EINVAL);
-    CHECK(first->udp == NULL && second->udp == &sockets[0]);
+    CHECK(first->transport.udp == NULL && second->transport.udp == &sockets[0]);
     /* Of an IPv4 address four bytes count, whatever is behind them. */
     struct pc_address c = address(3), plain = c;
     memset(c.ip + 4, 0xee, 12);
@@ -85,7 +85,7 @@ static void an_address_belongs_to_who_had_it_last(void)
 static void due_times_stay_with_their_peers(void)
 {
     struct pc_peer_table table;
-    struct pc_sender *peers[40];
+    struct pc_peer *peers[40];
     pc_peer_table_init(&table);
     for (unsigned i = 0; i < 40; i++) {
         peers[i] = pc_peer_table_add(&table);

@@ -89,11 +89,11 @@ int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
 static struct {
     const uint8_t *data;
     size_t left;
+    struct pc_transport transport;
     struct pc_sender sender;
     struct pc_udp udp;
     struct pc_endpoint to;
     struct pc_feed feed;
-    struct pc_srtp *reply;
     struct pc_au_pool *pool;
     struct pc_access_unit *units[MAX_UNITS]; /* the last ones, which may still grow */
     uint64_t next_frame, now_ns, drained;
@@ -179,7 +179,7 @@ static void offer(void)
 
 static void say_rtcp(void)
 {
-    uint8_t packet[512 + PC_SRTCP_MAX_OVERHEAD];
+    uint8_t packet[512];
     size_t size = 8 + take() % 120 * 4;
     memset(packet, 0, sizeof packet);
     for (size_t i = 0; i < size; i++)
@@ -190,10 +190,7 @@ static void say_rtcp(void)
     packet[3] = (uint8_t)(size / 4 - 1);
     if (size >= 12 && packet[1] % 4 != 3)
         memcpy(packet + 8, (uint8_t[4]){0, 0, 0, SSRC}, 4);
-    long protected_size = pc_srtp_protect_rtcp(f.reply, packet, size);
-    REQUIRE(protected_size > 0);
-    REQUIRE(pc_sender_receive_rtcp(&f.sender, packet, (size_t)protected_size, f.scratch, f.now_ns,
-                                   f.now_ns, &f.hub) == 0);
+    pc_sender_receive_rtcp(&f.sender, packet, size, f.scratch, f.now_ns, f.now_ns, &f.hub);
 }
 
 static void pump(void)
@@ -201,13 +198,25 @@ static void pump(void)
     uint64_t packets = f.sender.stats.packets;
     uint64_t next = pc_sender_pump(&f.sender, f.scratch, f.now_ns, &f.hub);
     REQUIRE(next > f.now_ns);
-    REQUIRE(f.sender.udp != NULL || f.sender.stats.packets == packets);
-    if (refusal == 0 && next == UINT64_MAX && f.sender.length > 0 && f.sender.udp != NULL) {
+    REQUIRE(f.transport.udp != NULL || f.sender.stats.packets == packets);
+    if (refusal == 0 && next == UINT64_MAX && f.sender.length > 0 && f.transport.udp != NULL) {
         /* Nothing more to do for what is published: all of it went out. */
         bool complete;
         REQUIRE(f.sender.next_payload == pc_au_ready(f.sender.queue[f.sender.head], &complete));
         REQUIRE(!complete);
     }
+}
+
+static void find_path(void)
+{
+    pc_transport_set_path(&f.transport, &f.udp, &f.to, &f.udp.local, 0);
+    pc_sender_find_path(&f.sender);
+}
+
+static void lose_path(void)
+{
+    pc_sender_lose_path(&f.sender);
+    pc_transport_set_path(&f.transport, NULL, NULL, NULL, 0);
 }
 
 static void step(void)
@@ -244,10 +253,10 @@ static void step(void)
         refusal = refusals[take() % 8];
         break;
     case 10:
-        if (f.sender.udp == NULL)
-            pc_sender_set_path(&f.sender, &f.udp, &f.to, &f.udp.local, 0);
+        if (f.transport.udp == NULL)
+            find_path();
         else if (take() % 4 == 0)
-            pc_sender_lose_path(&f.sender);
+            lose_path();
         else
             atomic_store(&f.feed.bitrate, 100000 + (int)take() * 100000);
         break;
@@ -264,7 +273,7 @@ static void check(void)
 {
     const struct pc_peer_stats *stats = &f.sender.stats;
     REQUIRE(f.sender.length <= PC_SENDER_QUEUE && f.sender.history.length <= PC_HISTORY_UNITS);
-    REQUIRE(f.sender.udp != NULL || (f.sender.length == 0 && f.sender.history.length == 0));
+    REQUIRE(f.transport.udp != NULL || (f.sender.length == 0 && f.sender.history.length == 0));
     REQUIRE(stats->nacked_packets == stats->rtx_packets + stats->rtx_refused);
     REQUIRE((double)stats->rtx_bytes <= f.rtx_allowed);
     REQUIRE(atomic_load(&f.feed.receivers) == (f.sender.feed != NULL));
@@ -289,13 +298,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     atomic_store(&f.feed.bitrate, 4000000);
     atomic_store(&f.feed.fps, 50);
     f.pool = pc_au_pool_create(64);
-    pc_sender_init(&f.sender, 1);
+    pc_transport_init(&f.transport);
+    pc_sender_init(&f.sender, &f.transport);
     struct pc_srtp *outbound, *inbound;
     REQUIRE(pc_srtp_create(PC_SRTP_AEAD_AES_128_GCM, keys[0], 28, &outbound) == 0);
     REQUIRE(pc_srtp_create(PC_SRTP_AEAD_AES_128_GCM, keys[1], 28, &inbound) == 0);
-    REQUIRE(pc_srtp_create(PC_SRTP_AEAD_AES_128_GCM, keys[1], 28, &f.reply) == 0);
-    REQUIRE(pc_sender_set_keys(&f.sender, outbound, inbound) == 0);
-    pc_sender_set_path(&f.sender, &f.udp, &f.to, &f.udp.local, 0);
+    REQUIRE(pc_transport_set_keys(&f.transport, outbound, inbound) == 0);
+    find_path();
     start();
 
     while (f.left > 0) {
@@ -311,7 +320,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             pc_au_unref(f.units[i]);
         }
     pc_sender_free(&f.sender);
-    pc_srtp_destroy(f.reply);
+    pc_transport_free(&f.transport);
     pc_feed_free(&f.feed);
     pc_au_pool_release(f.pool);
     return 0;
