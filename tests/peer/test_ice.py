@@ -10,7 +10,7 @@ from aioice import Candidate, Connection, stun
 from aioice.ice import CandidatePair
 
 from native import Address
-from peer._aiortc import MAX_PAIRS
+from peer._aiortc.agent import MAX_PAIRS
 from peer.hub import HubSettings, MediaHub
 from peer.ice import MAX_REMOTE_CANDIDATES, IceSettings, IceTiming, IceTransport
 from peer.sdp import SdpError, Transport
