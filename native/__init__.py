@@ -28,6 +28,14 @@ from native.frame_clock import FrameTimes, Percentiles, clock_ns, library_versio
 from native.hub import Hub, HubStats
 from native.pattern import PatternCode, read_pattern, write_pattern
 from native.peer import MediaSettings, Peer, PeerStats
+from native.reception import (
+    Picture,
+    ReceivedFrame,
+    ReceivedUnit,
+    ReceiveSettings,
+    Reception,
+    ReceptionStats,
+)
 from native.source import Region, Source
 from native.stream import CodecStats, Stream, StreamSettings, StreamStats
 from native.tap import AccessUnit, Tap
@@ -53,9 +61,15 @@ __all__ = [
     "PeerBye",
     "PeerStats",
     "Percentiles",
+    "Picture",
     "Preset",
     "Profile",
     "RateControl",
+    "ReceiveSettings",
+    "ReceivedFrame",
+    "ReceivedUnit",
+    "Reception",
+    "ReceptionStats",
     "Region",
     "Source",
     "SourceLost",
