@@ -28,8 +28,10 @@ struct pc_sent_packet {
 
 struct pc_packet_report {
     struct pc_sent_packet packet;
-    bool received;
     int64_t arrived_us; /* receiver's clock, unwrapped; only differences mean something */
+    uint16_t transport_sequence;
+    bool received;
+    bool was_lost; /* received, after an earlier report had it lost */
 };
 
 struct pc_send_log;
@@ -37,6 +39,7 @@ struct pc_send_log;
 struct pc_send_log *pc_send_log_create(void); /* NULL when out of memory */
 void pc_send_log_destroy(struct pc_send_log *log);
 
+/* Numbers are given in ascending order (modulo 65536). */
 void pc_send_log_add(struct pc_send_log *log, uint16_t transport_sequence,
                      const struct pc_sent_packet *packet);
 
@@ -54,7 +57,10 @@ void pc_send_log_status(struct pc_send_log *log, uint16_t sequence, bool receive
 int pc_send_log_take(struct pc_send_log *log, const struct pc_packet_report **reports);
 
 struct pc_send_log_stats {
-    uint64_t feedback_packets, repeated, unknown, nonsense;
+    uint64_t feedback_packets;
+    uint64_t repeated; /* statuses that told nothing new */
+    uint64_t unknown;  /* … of numbers that were never sent, or too long ago */
+    uint64_t nonsense; /* … whose arrival was left out */
 };
 void pc_send_log_get_stats(const struct pc_send_log *log, struct pc_send_log_stats *out);
 
