@@ -1,5 +1,6 @@
-/* RTCP: what a sender writes, and what it reads from receivers (RFC 3550 6, RFC 4585, RFC 5104,
- * RFC 5506, RFC 3611, draft-alvestrand-rmcat-remb-03, draft-holmer-rmcat-transport-wide-cc-01). */
+/* RTCP: what senders and receivers write, and what they read (RFC 3550 6, RFC 4585, RFC 5104,
+ * RFC 5506, RFC 3611, draft-alvestrand-rmcat-remb-03,
+ * draft-holmer-rmcat-transport-wide-cc-extensions-01). */
 #ifndef PC_RTCP_H
 #define PC_RTCP_H
 
@@ -38,6 +39,33 @@ struct pc_rtcp_transport_feedback { /* one transport-wide feedback packet */
     int32_t reference_time; /* multiples of 64 ms, signed 24 bits */
     uint8_t feedback_count;
 };
+
+/* Write RR with this report block (NULL: none; its reporter is not looked at) + SDES CNAME as one
+ * compound packet. Returns bytes, or -ENOSPC. `cname` <= 255 bytes. */
+long pc_rtcp_write_rr(uint8_t *out, size_t capacity, uint32_t reporter,
+                      const struct pc_rtcp_report *report, const char *cname);
+
+/* The next three are written alone, as RFC 5506 allows. */
+
+/* Write a PLI (RFC 4585 6.3.1). Returns bytes, or -ENOSPC. */
+long pc_rtcp_write_pli(uint8_t *out, size_t capacity, uint32_t sender_ssrc, uint32_t media_ssrc);
+
+/* Write a NACK (RFC 4585 6.2.1) for `*count` (>= 1) sequence numbers, in ascending order. Returns
+ * bytes and sets `*count` to how many fitted; -ENOSPC when none did. */
+long pc_rtcp_write_nack(uint8_t *out, size_t capacity, uint32_t sender_ssrc, uint32_t media_ssrc,
+                        const uint16_t *sequences, int *count);
+
+#define PC_RTCP_TICK_NS      250000    /* unit of arrival times in transport-wide feedback */
+#define PC_RTCP_NOT_RECEIVED INT64_MIN /* in place of an arrival time */
+
+/* Write a transport-wide feedback packet. `arrivals`: when base_sequence and the numbers after it
+ * came, status_count of them, in ticks of any clock, at least one of them received. As many are
+ * written as fit into `capacity` and whose times fit into the deltas; status_count is set to how
+ * many, and reference_time. Returns bytes; -EINVAL when nothing was received, -ENOSPC when not
+ * even one received number fits. */
+long pc_rtcp_write_transport_feedback(uint8_t *out, size_t capacity,
+                                      struct pc_rtcp_transport_feedback *feedback,
+                                      const int64_t *arrivals);
 
 /* Called for what was found. Any of them may be NULL. Return value: none; they may not re-enter. */
 struct pc_rtcp_handler {

@@ -3,21 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum packet_type {
-    TYPE_SR = 200,
-    TYPE_RR = 201,
-    TYPE_SDES = 202,
-    TYPE_BYE = 203,
-    TYPE_RTPFB = 205,
-    TYPE_PSFB = 206,
-    TYPE_XR = 207,
-};
-
-enum { RTPFB_NACK = 1, RTPFB_TRANSPORT_CC = 15 };
-enum { PSFB_PLI = 1, PSFB_FIR = 4, PSFB_APPLICATION = 15 };
-enum { SDES_CNAME = 1, XR_REFERENCE_TIME = 4 };
-
-#define REPORT_BLOCK_BYTES 24
+#include "rtcp_types.h"
 
 /* Run-length chunks let a few bytes stand for thousands of sequence numbers. More than the whole
  * sequence number space in one datagram says nothing new: it is malformed. */
@@ -62,81 +48,7 @@ static int32_t read_signed24(const uint8_t *p)
     return value < 0x800000 ? (int32_t)value : (int32_t)value - 0x1000000;
 }
 
-static uint8_t *write32(uint8_t *p, uint32_t value)
-{
-    p[0] = (uint8_t)(value >> 24);
-    p[1] = (uint8_t)(value >> 16);
-    p[2] = (uint8_t)(value >> 8);
-    p[3] = (uint8_t)value;
-    return p + 4;
-}
-
-/* ---- Writing ---- */
-
-/* `bytes`: of the whole packet, head included. */
-static uint8_t *write_head(uint8_t *p, unsigned count, enum packet_type type, size_t bytes)
-{
-    return write32(p, 2u << 30 | count << 24 | (unsigned)type << 16 | (uint32_t)(bytes / 4 - 1));
-}
-
-/* Head, SSRC, item type and length, text, and at least one null octet that ends the list. */
-static size_t sdes_bytes(size_t cname_bytes)
-{
-    return 4 + ((4 + 2 + cname_bytes + 1 + 3) & ~(size_t)3);
-}
-
-static uint8_t *write_sdes(uint8_t *p, uint32_t ssrc, const char *cname, size_t cname_bytes)
-{
-    size_t bytes = sdes_bytes(cname_bytes);
-    uint8_t *end = p + bytes;
-    p = write_head(p, 1, TYPE_SDES, bytes);
-    p = write32(p, ssrc);
-    *p++ = SDES_CNAME;
-    *p++ = (uint8_t)cname_bytes;
-    memcpy(p, cname, cname_bytes);
-    p += cname_bytes;
-    memset(p, 0, (size_t)(end - p));
-    return end;
-}
-
-long pc_rtcp_write_sr(uint8_t *out, size_t capacity, const struct pc_rtcp_sender_info *info,
-                      const char *cname)
-{
-    size_t cname_bytes = strlen(cname);
-    if (cname_bytes > 255)
-        return -EINVAL;
-    if (capacity < 28 + sdes_bytes(cname_bytes))
-        return -ENOSPC;
-    uint8_t *p = write_head(out, 0, TYPE_SR, 28);
-    p = write32(p, info->ssrc);
-    p = write32(p, (uint32_t)(info->ntp >> 32));
-    p = write32(p, (uint32_t)info->ntp);
-    p = write32(p, info->rtp_timestamp);
-    p = write32(p, info->packets);
-    p = write32(p, info->octets);
-    p = write_sdes(p, info->ssrc, cname, cname_bytes);
-    return p - out;
-}
-
-long pc_rtcp_write_bye(uint8_t *out, size_t capacity, const uint32_t *ssrcs, int count,
-                       const char *cname)
-{
-    size_t cname_bytes = strlen(cname);
-    if (cname_bytes > 255 || count < 1 || count > 31)
-        return -EINVAL;
-    size_t bye_bytes = 4 + 4 * (size_t)count;
-    if (capacity < 8 + sdes_bytes(cname_bytes) + bye_bytes)
-        return -ENOSPC;
-    uint8_t *p = write_head(out, 0, TYPE_RR, 8);
-    p = write32(p, ssrcs[0]);
-    p = write_sdes(p, ssrcs[0], cname, cname_bytes);
-    p = write_head(p, (unsigned)count, TYPE_BYE, bye_bytes);
-    for (int i = 0; i < count; i++)
-        p = write32(p, ssrcs[i]);
-    return p - out;
-}
-
-/* ---- Reading: each function checks the whole packet before it delivers anything of it ---- */
+/* Each function checks the whole packet before it delivers anything of it. */
 
 static int parse_report_blocks(const struct pc_rtcp_handler *handler, uint32_t reporter,
                                const uint8_t *p, unsigned count)
@@ -217,10 +129,8 @@ struct status_reader {
     unsigned left; /* symbols left in `chunk` */
 };
 
-enum status { NOT_RECEIVED = 0, SMALL_DELTA = 1, LARGE_DELTA = 2, RESERVED = 3 };
-
 /* The next symbol, or RESERVED when the chunks end too early. */
-static enum status next_status(struct status_reader *reader)
+static enum pc_rtcp_status next_status(struct status_reader *reader)
 {
     while (reader->left == 0) {
         if (reader->end - reader->chunks < 2)
@@ -234,10 +144,10 @@ static enum status next_status(struct status_reader *reader)
     }
     reader->left--;
     if ((reader->chunk & 0x8000) == 0)
-        return (enum status)(reader->chunk >> 13 & 3);
+        return (enum pc_rtcp_status)(reader->chunk >> 13 & 3);
     if ((reader->chunk & 0x4000) != 0)
-        return (enum status)(reader->chunk >> (2 * reader->left) & 3);
-    return (enum status)(reader->chunk >> reader->left & 1);
+        return (enum pc_rtcp_status)(reader->chunk >> (2 * reader->left) & 3);
+    return (enum pc_rtcp_status)(reader->chunk >> reader->left & 1);
 }
 
 static int parse_transport_feedback(struct parser *parser, const struct packet *packet)
@@ -260,7 +170,7 @@ static int parse_transport_feedback(struct parser *parser, const struct packet *
     struct status_reader reader = {.chunks = body + 16, .end = end};
     size_t delta_bytes = 0;
     for (unsigned i = 0; i < feedback.status_count; i++) {
-        enum status status = next_status(&reader);
+        enum pc_rtcp_status status = next_status(&reader);
         if (status == RESERVED)
             return -EBADMSG;
         delta_bytes += (size_t)status; /* the symbol is the size of its delta */
@@ -276,7 +186,7 @@ static int parse_transport_feedback(struct parser *parser, const struct packet *
     const uint8_t *delta = reader.chunks;
     reader = (struct status_reader){.chunks = body + 16, .end = end};
     for (unsigned i = 0; i < feedback.status_count; i++) {
-        enum status status = next_status(&reader);
+        enum pc_rtcp_status status = next_status(&reader);
         int32_t units = 0; /* of 250 us */
         if (status == SMALL_DELTA)
             units = delta[0];
