@@ -1,8 +1,8 @@
 """ICE (RFC 8445) of one connection, on the hub's sockets: gather, check, stay connected.
 
-The host controls. Its own candidates are ready at once and go into the offer; what STUN and TURN
-servers add is trickled (RFC 8838). Whenever the pair that is sent by is chosen or changes,
-`on_path` hears where the hub has to send from then on.
+Who offers controls. The hub's own candidates are ready at once and go into the description; what
+STUN and TURN servers add is trickled (RFC 8838). Whenever the pair that is sent by is chosen or
+changes, `on_path` hears where the hub has to send from then on.
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ class IceEvents(Protocol):
 class IceTransport:
     """One connection's ICE."""
 
-    def __init__(self, hub: MediaHub, settings: IceSettings, events: IceEvents) -> None:
+    def __init__(
+        self, hub: MediaHub, settings: IceSettings, events: IceEvents, *, controlling: bool = True
+    ) -> None:
         self._hub = hub
         self._settings = settings
         self._events = events
@@ -86,6 +88,7 @@ class IceTransport:
             self.ufrag,
             self.password,
             timing=settings.timing,
+            controlling=controlling,
             relay_only=settings.relay_only,
         )
 

@@ -95,7 +95,7 @@ class StunEndpoint(StunProtocol):
 
 
 class IceAgent(Connection):
-    """aioice's connection on ports of the hub, always controlling at first."""
+    """aioice's connection on ports of the hub."""
 
     def __init__(
         self,
@@ -104,10 +104,11 @@ class IceAgent(Connection):
         password: str,
         *,
         timing: IceTiming,
+        controlling: bool = True,
         relay_only: bool = False,
     ) -> None:
         super().__init__(
-            ice_controlling=True,
+            ice_controlling=controlling,
             local_username=ufrag,
             local_password=password,
             transport_policy=TransportPolicy.RELAY if relay_only else TransportPolicy.ALL,

@@ -76,12 +76,12 @@ class DtlsSession(RTCDtlsTransport):
             await asyncio.wait([task])
 
     def _validate_peer_identity(self, remoteParameters: RTCDtlsParameters) -> None:  # noqa: N803
-        self.failure = "the viewer's certificate is not the one its answer announced"
+        self.failure = "the other side's certificate is not the one its description announced"
         super()._validate_peer_identity(remoteParameters)
 
     def _setup_srtp(self) -> None:
         # aiortc would make libsrtp sessions of the keys; here the hub protects all media.
-        self.failure = "the viewer accepts none of the offered SRTP profiles"
+        self.failure = "the two sides have no SRTP profile in common"
         assert self._ssl is not None
         chosen = self._ssl.get_selected_srtp_profile()
         profile = next((p for p in self._srtp_profiles if p.openssl_profile == chosen), None)
@@ -103,5 +103,5 @@ class DtlsSession(RTCDtlsTransport):
         except (AssertionError, IndexError, KeyError, ValueError, struct.error, SSL.Error) as error:
             # aiortc asserts what an SCTP or data channel peer sends; a violation would end its
             # task with a traceback. RFC 9260 lets the association end.
-            logger.warning("the viewer violates DTLS, SCTP or its data channels: %r", error)
+            logger.warning("the other side violates DTLS, SCTP or its data channels: %r", error)
             raise ConnectionError("protocol violation") from error

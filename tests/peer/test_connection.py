@@ -232,7 +232,8 @@ async def test_another_certificate_than_announced_fails(hub: MediaHub) -> None:
         ]
         await connection.accept_answer("\r\n".join(forged) + "\r\n")
         await watcher.until(ConnectionState.FAILED)
-        assert connection.failure == "the viewer's certificate is not the one its answer announced"
+        expected = "the other side's certificate is not the one its description announced"
+        assert connection.failure == expected
         await connection.close()
 
 
