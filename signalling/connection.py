@@ -38,6 +38,8 @@ from .messages import (
     Offer,
     Ping,
     Pong,
+    Refused,
+    Restart,
     ServerMessage,
     Welcome,
     decode_client,
@@ -150,7 +152,7 @@ class Connection:
             if self._outbox.finished:
                 return
             self._joined = hello
-            join = Join(self.peer, hello.role, _printable(hello.name))
+            join = Join(self.peer, hello.role, _printable(hello.name), hello.seat)
             await self._switchboard.join(hello.room, join, self)
         log.info("joined room=%s role=%s peer=%s", hello.room, hello.role, self.peer)
 
@@ -160,7 +162,7 @@ class Connection:
             if self._outbox.finished:
                 continue  # being closed: its room has let it go already
             match message:
-                case Offer() | Answer() | Candidate():
+                case Offer() | Answer() | Candidate() | Restart() | Refused():
                     await self._switchboard.relay(hello.room, self.peer, message)
                 case Ping(at=at):
                     self.send(Pong(at))

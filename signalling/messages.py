@@ -14,7 +14,16 @@ A session::
       | <--------------- offer - | <-------------- offer -- |   (host offers)
       | -- answer -------------> | - answer --------------> |
       | <-- candidate ---------> | <---------- candidate -> |   (trickle ICE, RFC 8838)
+      | -- restart ------------> | - restart -------------> |   (its path is broken)
+      | <--------------- offer - | <-------------- offer -- |   (the same session: ICE restart)
       | -- bye ----------------> | - peer-left -----------> |
+
+A host may answer a viewer's joining with ``refused`` instead, and offer later.
+
+A viewer whose link to the server breaks (its address has changed, say) joins again under a new
+``peer``. The ``seat`` of the host's offer, said again in its ``hello``, tells the host that this is
+the viewer whose picture is on. Only the host judges seats; to the server they mean nothing, and
+who may come in is decided by the token alone.
 
 ``peer`` in a relayed message is the *target* when a client sends it, and the *source* when the
 server delivers it.
@@ -46,6 +55,7 @@ Token = Annotated[str, Meta(max_length=8192)]
 RoomName = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"\A[A-Za-z0-9_-]+\Z")]
 PeerId = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"\A[A-Za-z0-9_-]+\Z")]
 DisplayName = Annotated[str, Meta(max_length=64)]
+Seat = Annotated[str, Meta(max_length=64, pattern=r"\A[A-Za-z0-9_-]*\Z")]
 Sdp = Annotated[str, Meta(min_length=1, max_length=32 * 1024)]
 CandidateLine = Annotated[str, Meta(max_length=1024)]
 Mid = Annotated[str, Meta(max_length=16)]
@@ -75,6 +85,8 @@ class Hello(_Message, tag="hello", frozen=True):
     role: Role
     version: Version = PROTOCOL_VERSION
     name: DisplayName = ""
+    seat: Seat = ""
+    """Of a viewer that comes back: the ``seat`` of the offer that its session began with."""
 
 
 class Bye(_Message, tag="bye", frozen=True):
@@ -89,6 +101,8 @@ class Offer(_Message, tag="offer", frozen=True):
 
     peer: PeerId
     sdp: Sdp
+    seat: Seat = ""
+    """A secret between the host and this viewer: see :class:`Hello`."""
 
 
 class Answer(_Message, tag="answer", frozen=True):
@@ -104,6 +118,22 @@ class Candidate(_Message, tag="candidate", frozen=True):
     peer: PeerId
     candidate: CandidateLine
     mid: Mid = "0"
+
+
+class Restart(_Message, tag="restart", frozen=True):
+    """A viewer asks the host for an ICE restart (RFC 8445 section 9) of the session that runs."""
+
+    peer: PeerId
+
+
+class Refused(_Message, tag="refused", frozen=True):
+    """The host has no place for this viewer now. It may stay: an offer can still come.
+
+    ``message`` is a sentence for people.
+    """
+
+    peer: PeerId
+    message: Annotated[str, Meta(max_length=200)]
 
 
 class Ping(_Message, tag="ping", frozen=True):
@@ -169,6 +199,8 @@ class PeerJoined(_Message, tag="peer-joined", frozen=True):
     peer: PeerId
     role: Role
     name: str = ""
+    seat: Seat = ""
+    """Of a viewer, to the host: see :class:`Hello`."""
 
 
 class PeerLeft(_Message, tag="peer-left", frozen=True):
@@ -205,8 +237,11 @@ class Error(_Message, tag="error", frozen=True):
     retry: bool = False
 
 
-ClientMessage = Hello | Bye | Offer | Answer | Candidate | Ping | Pong
-ServerMessage = Welcome | PeerJoined | PeerLeft | Offer | Answer | Candidate | Ping | Pong | Error
+Relayed = Offer | Answer | Candidate | Restart | Refused
+"""What clients say to each other; the server hands it on."""
+
+ClientMessage = Hello | Bye | Relayed | Ping | Pong
+ServerMessage = Welcome | PeerJoined | PeerLeft | Relayed | Ping | Pong | Error
 
 CLOSE_CODES: dict[ErrorCode, int] = {
     "bad-message": 4400,

@@ -37,16 +37,17 @@ from .messages import (
     PeerLeft,
     Ping,
     Pong,
+    Refused,
+    Relayed,
+    Restart,
     Role,
     ServerMessage,
     Welcome,
 )
 
-Relayed = Offer | Answer | Candidate
-
 MAY_SEND: Mapping[Role, frozenset[type[ClientMessage]]] = {
-    "host": frozenset({Offer, Candidate, Bye, Ping, Pong}),
-    "viewer": frozenset({Answer, Candidate, Bye, Ping, Pong}),
+    "host": frozenset({Offer, Candidate, Refused, Bye, Ping, Pong}),
+    "viewer": frozenset({Answer, Candidate, Restart, Bye, Ping, Pong}),
 }
 """Which messages each role may send once it is in a room."""
 
@@ -63,6 +64,7 @@ class Join(msgspec.Struct, tag="join", frozen=True):
     peer: str
     role: Role
     name: str = ""
+    seat: str = ""
 
 
 class Leave(msgspec.Struct, tag="leave", frozen=True):
@@ -199,7 +201,7 @@ class Room:
         welcome = Welcome(viewer.peer, self.name, "viewer", self._host is not None, peers)
         yield Send(viewer.peer, welcome)
         if self._host is not None:
-            yield Send(self._host.peer, PeerJoined(viewer.peer, "viewer", viewer.name))
+            yield Send(self._host.peer, PeerJoined(viewer.peer, "viewer", viewer.name, viewer.seat))
 
     def _drop_host(self, host: Join, reason: Literal["bye", "lost"]) -> Iterator[Effect]:
         self._host = None

@@ -13,8 +13,8 @@ from functools import partial
 from typing import Protocol
 
 from .bus import Bus, BusUnavailable, Subscription
-from .messages import Error, ServerMessage
-from .rooms import Close, Join, Leave, Probe, Relay, Relayed, Room, RoomEvent, Send
+from .messages import Error, Relayed, ServerMessage
+from .rooms import Close, Join, Leave, Probe, Relay, Room, RoomEvent, Send
 
 log = logging.getLogger(__name__)
 

@@ -20,6 +20,8 @@ from signalling.messages import (
     PeerLeft,
     Ping,
     Pong,
+    Refused,
+    Restart,
     Welcome,
     decode_client,
     decode_server,
@@ -28,8 +30,12 @@ from signalling.messages import (
 
 FROM_CLIENT = [
     Hello("a.b.c", "doom", "viewer", name="Zoë"),
+    Hello("a.b.c", "doom", "viewer", seat="0-_aZ"),
     Bye(),
     Offer("p1", "v=0\r\n"),
+    Offer("p1", "v=0\r\n", "0-_aZ"),
+    Restart("p1"),
+    Refused("p1", "The host takes no more viewers."),
     Answer("p1", "v=0\r\n"),
     Candidate("p1", "candidate:1 1 udp 1 192.0.2.1 9 typ host", "0"),
     Candidate("p1", ""),
@@ -39,6 +45,7 @@ FROM_CLIENT = [
 FROM_SERVER = [
     Welcome("p1", "doom", "host", True, ["p2"], [IceServer(["stun:192.0.2.1"], "u", "c")]),
     PeerJoined("p1", "viewer", "Zoë"),
+    PeerJoined("p1", "viewer", "Zoë", "0-_aZ"),
     PeerLeft("p1", "viewer", "lost"),
     Error("room-taken", "taken", retry=True),
 ]
@@ -88,6 +95,8 @@ def test_the_server_takes_no_messages_of_its_own(message):
         ('{"type":"answer","peer":"","sdp":"v"}', "peer"),
         ('{"type":"answer","peer":"' + "p" * 65 + '","sdp":"v"}', "peer"),
         ('{"type":"answer","peer":"p","sdp":""}', "sdp"),
+        ('{"type":"offer","peer":"p","sdp":"v","seat":"a b"}', "seat"),
+        ('{"type":"refused","peer":"p","message":"' + "m" * 201 + '"}', "message"),
         ('{"type":"answer","peer":"p","sdp":"' + "v" * 32769 + '"}', "sdp"),
         ('{"type":"answer","peer":"p","sdp":"\\ud800"}', "truncated"),
         ('{"type":"answer","peer":"p","sdp":"\ud800"}', "Unicode"),

@@ -10,6 +10,8 @@ from signalling.messages import (
     PeerJoined,
     PeerLeft,
     Ping,
+    Refused,
+    Restart,
     Welcome,
 )
 from signalling.rooms import (
@@ -60,6 +62,16 @@ def test_a_viewer_finds_the_host(room):
     ]
 
 
+def test_a_seat_is_for_the_host_alone(full):
+    assert full.apply(Join("x", "viewer", "Xi", "seat")) == [
+        Send("x", Welcome("x", "doom", "viewer", host_present=True, peers=["h"])),
+        Send("h", PeerJoined("x", "viewer", "Xi", "seat")),
+    ]
+    assert full.apply(Relay("h", Offer("x", "sdp", "seat"))) == [
+        Send("x", Offer("h", "sdp", "seat"))
+    ]
+
+
 def test_viewers_hear_nothing_of_each_other(full):
     assert {effect.peer for effect in full.apply(Join("x", "viewer"))} == {"x", "h"}
     assert {effect.peer for effect in full.apply(Leave("x", "bye"))} == {"h"}
@@ -96,6 +108,8 @@ def test_an_offer_goes_to_its_viewer_under_the_hosts_name(full):
     assert full.apply(Relay("v", Answer("h", "sdp"))) == [Send("h", Answer("v", "sdp"))]
     assert full.apply(Relay("h", Candidate("w", "c", "1"))) == [Send("w", Candidate("h", "c", "1"))]
     assert full.apply(Relay("w", Candidate("h", "", "0"))) == [Send("h", Candidate("w", "", "0"))]
+    assert full.apply(Relay("w", Restart("h"))) == [Send("h", Restart("w"))]
+    assert full.apply(Relay("h", Refused("w", "full"))) == [Send("w", Refused("h", "full"))]
 
 
 @pytest.mark.parametrize(
@@ -109,6 +123,9 @@ def test_an_offer_goes_to_its_viewer_under_the_hosts_name(full):
         ("h", Candidate("h", "c"), "forbidden"),
         ("v", Offer("h", "sdp"), "forbidden"),
         ("h", Answer("v", "sdp"), "forbidden"),
+        ("v", Restart("w"), "forbidden"),
+        ("h", Restart("v"), "forbidden"),
+        ("v", Refused("h", "no"), "forbidden"),
     ],
 )
 def test_a_message_that_may_not_pass_is_answered_and_goes_no_further(full, source, message, code):
