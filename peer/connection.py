@@ -134,7 +134,7 @@ class Connection(PeerConnection):
         self._connect(
             answer.transport,
             server=answer.transport.setup == "active",
-            channels=(answer.sctp_port, answer.max_message_size) if answer.data_channel else None,
+            channels=answer.channels,
         )
 
     def send_stream(self, stream: Stream) -> None:

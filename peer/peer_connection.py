@@ -19,7 +19,7 @@ from native import Address, Peer, PeerStats, SrtpProfile
 from peer.dtls import GCM_PROFILES, Certificate, DtlsTransport
 from peer.hub import MediaHub, PeerEvent
 from peer.ice import IceSettings, IceTransport
-from peer.sdp import Transport
+from peer.sdp_parts import Channels, Transport
 
 __all__ = [
     "ConnectionState",
@@ -247,18 +247,16 @@ class PeerConnection:
         self._described = True
         return self._ice.transport(self._certificate.fingerprints)
 
-    def _connect(
-        self, remote: Transport, *, server: bool, channels: tuple[int, int] | None
-    ) -> None:
+    def _connect(self, remote: Transport, *, server: bool, channels: Channels | None) -> None:
         """Connect in the background, as the DTLS server or client.
 
-        `channels`: the other side's SCTP port and largest message, where it takes data channels.
+        `channels`: how the other side takes data channels; None = it does not.
         """
         self._answered_at = time.monotonic()
         self._set_state(ConnectionState.CONNECTING)
         self._run_task = asyncio.create_task(self._run(remote, server, channels))
 
-    async def _run(self, remote: Transport, server: bool, channels: tuple[int, int] | None) -> None:
+    async def _run(self, remote: Transport, server: bool, channels: Channels | None) -> None:
         try:
             await self._ice.connect(remote)
             keys = await self._dtls.start(
@@ -270,8 +268,10 @@ class PeerConnection:
             self._keys_arrived()
             self._set_state(ConnectionState.CONNECTED)
             if channels is not None:
-                port, max_message_size = channels
-                await self._sctp.start(RTCSctpCapabilities(maxMessageSize=max_message_size), port)
+                await self._sctp.start(
+                    RTCSctpCapabilities(maxMessageSize=channels.max_message_size),
+                    channels.sctp_port,
+                )
         except ConnectionError as error:
             self._fail(str(error))
 

@@ -14,15 +14,26 @@ parts, so that another medium or another format is another part and nothing else
 from __future__ import annotations
 
 import itertools
-import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
 
 from native import Codec, Profile
 from peer.h264 import level_for, profile_level_id, profile_of
-from peer.sdp_lines import Line, SdpError, Section, read_sections
+from peer.sdp_lines import SdpError, Section, read_sections
+from peer.sdp_parts import (
+    EXTENSION_URIS,
+    Channels,
+    DtlsSetup,
+    Fingerprint,
+    Formats,
+    Transport,
+    channel_lines,
+    flexfec_lines,
+    read_channels,
+    read_transport,
+    transport_lines,
+)
 
 __all__ = [
     "EXTENSION_URIS",
@@ -38,59 +49,12 @@ __all__ = [
     "read_answer",
 ]
 
-DtlsSetup = Literal["actpass", "active", "passive"]
-
-EXTENSION_URIS = {
-    "mid": "urn:ietf:params:rtp-hdrext:sdes:mid",
-    "abs-send-time": "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
-    "transport-cc": "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
-    "playout-delay": "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay",
-    "dependency-descriptor": "https://aomediacodec.github.io/av1-rtp-spec/"
-    "#dependency-descriptor-rtp-header-extension",
-}
-"""The RTP header extensions of the offer; each one's id is its place, from 1 (RFC 8285)."""
-
 VIDEO_MID = "0"
 DATA_MID = "1"
-SCTP_PORT = 5000
-MAX_MESSAGE_SIZE = 262144
-MAX_CANDIDATES = 64
-"""How many candidates of an answer are read; the rest is ignored."""
-
 _VIDEO_FEEDBACK = ("goog-remb", "transport-cc", "ccm fir", "nack", "nack pli")
-_FLEXFEC_FEEDBACK = ("goog-remb", "transport-cc")
-_HASH_BYTES = {"sha-256": 32, "sha-384": 48, "sha-512": 64}
 _FIRST_PAYLOAD_TYPE = 96
 _MAX_FORMATS = 15
 """As many as payload types 96..125 hold with their retransmissions; 126 is then FlexFEC's."""
-_FLEXFEC = "flexfec-03/90000"
-_REPAIR_WINDOW_US = 10_000_000
-"""libwebrtc's: how long a repair packet may come after the packets that it protects."""
-_ICE_CHARACTERS = re.compile(r"[A-Za-z0-9+/]+")
-_HEX_BYTES = re.compile(r"[0-9A-F]{2}(:[0-9A-F]{2})*")
-
-
-@dataclass(frozen=True, slots=True)
-class Fingerprint:
-    """The hash of a DTLS certificate (RFC 8122): "sha-256" and "AB:CD:…"."""
-
-    algorithm: str
-    value: str
-
-
-@dataclass(frozen=True, slots=True)
-class Transport:
-    """One side's ICE and DTLS parameters."""
-
-    ufrag: str
-    password: str
-    fingerprints: tuple[Fingerprint, ...]
-    setup: DtlsSetup = "actpass"
-    candidates: tuple[str, ...] = ()
-    """Values of a=candidate, without "candidate:"."""
-    complete: bool = False
-    """No more candidates will come."""
-    ice_lite: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +143,8 @@ class Offer:
             *_video_section(self.video, self.transport),
         ]
         if self.data_channel:
-            lines += _data_section(self.transport)
+            lines.append("m=application 9 UDP/DTLS/SCTP webrtc-datachannel")
+            lines += [*transport_lines(self.transport), *channel_lines(DATA_MID)]
         return "".join(line + "\r\n" for line in lines)
 
     @property
@@ -215,10 +180,8 @@ class Answer:
     """`setup` is never "actpass" here."""
     video: VideoAnswer | None
     """None: the viewer takes no video, or none of the offered formats."""
-    data_channel: bool
-    sctp_port: int = SCTP_PORT
-    max_message_size: int = 65536
-    """Bytes that the viewer takes in one data channel message; 0 = any number."""
+    channels: Channels | None
+    """None: the viewer takes no data channels."""
 
 
 def read_answer(text: str, offer: Offer) -> Answer:
@@ -235,15 +198,12 @@ def read_answer(text: str, offer: Offer) -> Answer:
     if not accepted:
         raise SdpError("the answer rejects every section of the offer")
     _check_bundle(session, accepted)
-    video = _read_video(media[0], offer.video) if media[0].port else None
-    answer = Answer(
-        transport=_read_transport(session, accepted[0]),
-        video=video,
-        data_channel=False,
+    channels = read_channels(media[1]) if len(media) > 1 and media[1].port else None
+    return Answer(
+        transport=read_transport(session, accepted[0], ("active", "passive")),
+        video=_read_video(media[0], offer.video) if media[0].port else None,
+        channels=channels,
     )
-    if len(media) == 1 or not media[1].port:
-        return answer
-    return _with_data_channel(answer, media[1])
 
 
 def _random_ssrc() -> int:
@@ -251,20 +211,6 @@ def _random_ssrc() -> int:
 
 
 # The offer's sections ---------------------------------------------------------------------------
-
-
-def _transport_lines(transport: Transport) -> Iterator[str]:
-    yield "c=IN IP4 0.0.0.0"
-    yield f"a=ice-ufrag:{transport.ufrag}"
-    yield f"a=ice-pwd:{transport.password}"
-    yield "a=ice-options:trickle"
-    for fingerprint in transport.fingerprints:
-        yield f"a=fingerprint:{fingerprint.algorithm} {fingerprint.value}"
-    yield f"a=setup:{transport.setup}"
-    for candidate in transport.candidates:
-        yield f"a=candidate:{candidate}"
-    if transport.complete:
-        yield "a=end-of-candidates"
 
 
 def _video_section(video: VideoOffer, transport: Transport) -> Iterator[str]:
@@ -275,7 +221,7 @@ def _video_section(video: VideoOffer, transport: Transport) -> Iterator[str]:
         numbers.append(str(video.fec_payload_type))
         ssrcs.append(video.fec_ssrc)
     yield f"m=video 9 UDP/TLS/RTP/SAVPF {' '.join(numbers)}"
-    yield from _transport_lines(transport)
+    yield from transport_lines(transport)
     yield f"a=mid:{VIDEO_MID}"
     yield "a=sendonly"
     yield "a=rtcp:9 IN IP4 0.0.0.0"
@@ -287,7 +233,7 @@ def _video_section(video: VideoOffer, transport: Transport) -> Iterator[str]:
     for format_ in formats:
         yield from _format_lines(format_)
     if video.flexfec:
-        yield from _flexfec_lines(video.fec_payload_type)
+        yield from flexfec_lines(video.fec_payload_type)
     yield f"a=ssrc-group:FID {video.ssrc} {video.rtx_ssrc}"
     if video.flexfec:
         yield f"a=ssrc-group:FEC-FR {video.ssrc} {video.fec_ssrc}"
@@ -307,21 +253,6 @@ def _format_lines(format_: Format) -> Iterator[str]:
     yield f"a=fmtp:{format_.rtx_payload_type} apt={number}"
 
 
-def _flexfec_lines(number: int) -> Iterator[str]:
-    yield f"a=rtpmap:{number} {_FLEXFEC}"
-    for feedback in _FLEXFEC_FEEDBACK:
-        yield f"a=rtcp-fb:{number} {feedback}"
-    yield f"a=fmtp:{number} repair-window={_REPAIR_WINDOW_US}"
-
-
-def _data_section(transport: Transport) -> Iterator[str]:
-    yield "m=application 9 UDP/DTLS/SCTP webrtc-datachannel"
-    yield from _transport_lines(transport)
-    yield f"a=mid:{DATA_MID}"
-    yield f"a=sctp-port:{SCTP_PORT}"
-    yield f"a=max-message-size:{MAX_MESSAGE_SIZE}"
-
-
 # The answer's sections --------------------------------------------------------------------------
 
 
@@ -337,77 +268,26 @@ def _check_bundle(session: Section, accepted: list[Section]) -> None:
             raise SdpError("the section is not part of a=group:BUNDLE", line)
 
 
-def _read_transport(session: Section, section: Section) -> Transport:
-    ufrag = _required(session, section, "ice-ufrag")
-    password = _required(session, section, "ice-pwd")
-    for line, low in ((ufrag, 4), (password, 22)):
-        if not low <= len(line.value) <= 256 or not _ICE_CHARACTERS.fullmatch(line.value):
-            raise SdpError(f"takes {low} to 256 letters, digits, + and /", line)
-    setup = _required(session, section, "setup")
-    if setup.value == "active":
-        role: DtlsSetup = "active"
-    elif setup.value == "passive":
-        role = "passive"
-    else:
-        raise SdpError("an answer takes active or passive", setup)
-    lines = list(section.all("fingerprint")) or list(session.all("fingerprint"))
-    fingerprints = tuple(f for line in lines if (f := _read_fingerprint(line)) is not None)
-    if not fingerprints:
-        raise SdpError("there is no a=fingerprint of sha-256, sha-384 or sha-512", section.media)
-    candidates = tuple(line.value for line in section.all("candidate"))
-    return Transport(
-        ufrag=ufrag.value,
-        password=password.value,
-        fingerprints=fingerprints,
-        setup=role,
-        candidates=candidates[:MAX_CANDIDATES],
-        complete=section.has("end-of-candidates") or session.has("end-of-candidates"),
-        ice_lite=session.has("ice-lite"),
-    )
-
-
-def _required(session: Section, section: Section, name: str) -> Line:
-    line = section.first(name) or session.first(name)
-    if line is None:
-        raise SdpError(f"the section has no a={name}", section.media)
-    return line
-
-
-def _read_fingerprint(line: Line) -> Fingerprint | None:
-    algorithm, value = line.fields(2)
-    size = _HASH_BYTES.get(algorithm.lower())
-    if size is None:
-        return None
-    value = value.upper()
-    if not _HEX_BYTES.fullmatch(value) or len(value) != 3 * size - 1:
-        raise SdpError(f"{algorithm} takes {size} bytes in hexadecimal, with colons", line)
-    return Fingerprint(algorithm.lower(), value)
-
-
 def _read_video(section: Section, offer: VideoOffer) -> VideoAnswer | None:
     if not (section.has("recvonly") or section.has("sendrecv")):
         return None
     if not section.has("rtcp-mux"):
         raise SdpError("the section has no a=rtcp-mux", section.media)
-    names = dict(_read_rtpmaps(section))
-    parameters = dict(_read_parameters(section))
-    for text in section.formats:
-        if not (text.isascii() and text.isdecimal() and len(text) <= 3 and int(text) <= 127):
-            raise SdpError("a payload type is not in 0..127", section.media)
-        number = int(text)
-        chosen = _match(names.get(number, ""), parameters.get(number, {}), offer)
+    formats = Formats(section)
+    for number in formats.order:
+        chosen = _match(formats.names.get(number, ""), formats.parameters(number), offer)
         if chosen is None:
             continue
         codec, profile = chosen
         return VideoAnswer(
             codec=codec,
             payload_type=number,
-            rtx_payload_type=_rtx_for(number, names, parameters, section.formats),
-            fec_payload_type=_fec_of(names, section.formats) if offer.flexfec else 0,
+            rtx_payload_type=formats.rtx_of(number),
+            fec_payload_type=formats.flexfec if offer.flexfec else 0,
             profile=profile,
             mid=VIDEO_MID,
             extensions=_read_extensions(section),
-            feedback=_read_feedback(section, text),
+            feedback=formats.feedback(number),
         )
     return None
 
@@ -428,40 +308,6 @@ def _match(
     return Codec.H264, profile
 
 
-def _rtx_for(
-    number: int,
-    names: dict[int, str],
-    parameters: dict[int, dict[str, str]],
-    formats: tuple[str, ...],
-) -> int:
-    for candidate, name in names.items():
-        if (
-            name == "RTX/90000"
-            and parameters.get(candidate, {}).get("apt") == str(number)
-            and str(candidate) in formats
-        ):
-            return candidate
-    return 0
-
-
-def _fec_of(names: dict[int, str], formats: tuple[str, ...]) -> int:
-    accepted = (n for n, name in names.items() if name == _FLEXFEC.upper() and str(n) in formats)
-    return next(accepted, 0)
-
-
-def _read_rtpmaps(section: Section) -> Iterator[tuple[int, str]]:
-    for line in section.all("rtpmap"):
-        number, name = line.fields(2)
-        yield line.integer(number, 0, 127), name.upper()
-
-
-def _read_parameters(section: Section) -> Iterator[tuple[int, dict[str, str]]]:
-    for line in section.all("fmtp"):
-        number, text = line.fields(2)
-        pairs = (item.strip().partition("=") for item in text.split(";"))
-        yield line.integer(number, 0, 127), {name.lower(): value for name, _, value in pairs}
-
-
 def _read_extensions(section: Section) -> dict[str, int]:
     names = {uri: name for name, uri in EXTENSION_URIS.items()}
     found: dict[str, int] = {}
@@ -474,21 +320,3 @@ def _read_extensions(section: Section) -> dict[str, int]:
         if name := names.get(uri.partition(" ")[0]):
             found[name] = identifier
     return found
-
-
-def _read_feedback(section: Section, number: str) -> frozenset[str]:
-    lines = (line.fields(2) for line in section.all("rtcp-fb"))
-    return frozenset(value for target, value in lines if target in (number, "*"))
-
-
-def _with_data_channel(answer: Answer, section: Section) -> Answer:
-    if section.formats != ("webrtc-datachannel",):
-        raise SdpError("the section takes webrtc-datachannel", section.media)
-    port, size = section.first("sctp-port"), section.first("max-message-size")
-    return Answer(
-        transport=answer.transport,
-        video=answer.video,
-        data_channel=True,
-        sctp_port=SCTP_PORT if port is None else port.integer(port.value, 1, 65535),
-        max_message_size=65536 if size is None else size.integer(size.value, 0, 2**32 - 1),
-    )

@@ -21,6 +21,7 @@ from peer.sdp import (
     VideoOffer,
     read_answer,
 )
+from peer.sdp_parts import Channels
 
 HASH = ":".join(["0A"] * 32)
 OFFER = Offer(
@@ -221,8 +222,7 @@ def test_chromium_answer() -> None:
         "dependency-descriptor": 5,
     }
     assert video.feedback == {"nack", "nack pli", "ccm fir", "goog-remb", "transport-cc"}
-    assert answer.data_channel
-    assert (answer.sctp_port, answer.max_message_size) == (5000, 262144)
+    assert answer.channels == Channels(sctp_port=5000, max_message_size=262144)
 
 
 def test_the_answers_order_decides() -> None:
@@ -280,13 +280,13 @@ def test_payload_types_never_run_out() -> None:
 def test_no_video_is_an_answer_too(text: str) -> None:
     answer = read_answer(text, OFFER)
     assert answer.video is None
-    assert answer.data_channel
+    assert answer.channels is not None
 
 
 def test_data_channel_may_be_rejected() -> None:
     answer = read_answer(CHROMIUM.replace("m=application 9", "m=application 0"), OFFER)
     assert answer.video is not None
-    assert not answer.data_channel
+    assert answer.channels is None
 
 
 BAD = [
@@ -351,7 +351,8 @@ def check(answer: Answer) -> None:
     assert 22 <= len(transport.password) <= 256
     assert transport.fingerprints
     assert len(transport.candidates) <= 64
-    assert 1 <= answer.sctp_port <= 65535
+    if answer.channels is not None:
+        assert 1 <= answer.channels.sctp_port <= 65535
     if answer.video is not None:
         assert 0 <= answer.video.payload_type <= 127
         assert 0 <= answer.video.rtx_payload_type <= 127
