@@ -43,7 +43,8 @@ bool pc_flexfec_protect(struct pc_flexfec_block *block, const uint8_t *header, s
 
 /* Write payload `index` of `repairs` (1..PC_FLEXFEC_MAX_REPAIRS, at most one per packet): FlexFEC
  * header and parity. Each packet is covered by at least one repair; bursts of up to `repairs`
- * consecutive losses can be repaired. Returns bytes, or -ENOSPC. */
+ * consecutive losses can be repaired. Returns bytes, or -ENOSPC when `capacity` is less than
+ * PC_FLEXFEC_MAX_HEADER and the longest packet. */
 long pc_flexfec_write(const struct pc_flexfec_block *block, int index, int repairs, uint8_t *out,
                       size_t capacity);
 
@@ -52,7 +53,8 @@ long pc_flexfec_write(const struct pc_flexfec_block *block, int index, int repai
 struct pc_flexfec_receiver;
 
 struct pc_flexfec_stats {
-    uint64_t repairs, malformed, recovered, useless; /* useless: all it protects had arrived */
+    uint64_t repairs, malformed, recovered;
+    uint64_t useless; /* all that it protects had arrived, or is too old or too far ahead */
 };
 
 /* `on_recovered` gets each packet that was repaired: a whole plain RTP packet, valid during the
@@ -63,9 +65,10 @@ pc_flexfec_receiver_create(uint32_t protected_ssrc, const struct pc_rtp_extensio
                            void *context);
 void pc_flexfec_receiver_destroy(struct pc_flexfec_receiver *receiver);
 
-/* A media packet (plain, as received or as unwrapped from RTX; copied). */
+/* A media packet (plain; copied). `resent`: it was unwrapped from RTX, so that its header
+ * extensions may not be those that were protected; it helps in repairs only where they must be. */
 void pc_flexfec_receive_media(struct pc_flexfec_receiver *receiver, const uint8_t *packet,
-                              size_t size);
+                              size_t size, bool resent);
 
 /* The payload of a packet of the repair stream. Malformed ones are counted and dropped. */
 void pc_flexfec_receive_repair(struct pc_flexfec_receiver *receiver, const uint8_t *payload,
