@@ -211,9 +211,22 @@ struct pc_media_settings {
 int pc_peer_send(struct pc_hub *hub, int peer, struct pc_stream *stream,
                  const struct pc_media_settings *settings);
 
+/* What the controller of a peer's rate is doing. */
+enum pc_congestion_state {
+    PC_CONGESTION_FIXED,     /* there is none: the rate is the stream's */
+    PC_CONGESTION_STARTING,  /* no feedback yet, or ramping up to find the capacity */
+    PC_CONGESTION_STEADY,    /* at the capacity, or limited by what the encoder gives */
+    PC_CONGESTION_PROBING,   /* trying more */
+    PC_CONGESTION_DRAINING,  /* less than the capacity, until the queue is empty */
+    PC_CONGESTION_COMPETING, /* against traffic that fills the queue */
+    PC_CONGESTION_SILENT,    /* feedback has stopped: the network may be gone */
+};
+
 struct pc_peer_stats {
     uint64_t packets, bytes; /* RTP sent, with headers and tags; no retransmissions */
     uint64_t rtx_packets, rtx_bytes;
+    uint64_t fec_packets, fec_bytes;
+    uint64_t padding_bytes;         /* sent to find out how much the path takes */
     uint64_t frames;                /* access units sent whole */
     uint64_t frames_dropped;        /* access units given up because the path was too slow */
     uint64_t nacks, nacked_packets; /* NACK messages' lost packets asked for, and how many … */
@@ -227,6 +240,11 @@ struct pc_peer_stats {
     double jitter_ms;
     uint64_t reports;
     uint32_t queued_frames; /* access units waiting or partly sent */
+    enum pc_congestion_state congestion;
+    double target_bps, pacing_bps; /* of the controller; 0 = the rate is fixed */
+    double media_bps;              /* what of it the encoder may produce */
+    double queue_ms;               /* estimated queueing delay on the way there */
+    double network_loss;           /* 0..1, from transport-wide feedback */
 };
 int pc_peer_get_stats(struct pc_hub *hub, int peer, struct pc_peer_stats *out);
 

@@ -216,7 +216,8 @@ static uint8_t scratch[PC_SENDER_SCRATCH + 2048];
 static void open_path(struct whole_path *path, enum pc_srtp_profile profile, uint32_t packets)
 {
     static const uint8_t random[16] = {1};
-    const struct pc_media_settings media = {.payload_type = 96,
+    const struct pc_media_settings media = {.controller = PC_CONTROLLER_FIXED,
+                                            .payload_type = 96,
                                             .ssrc = 1,
                                             .abs_send_time_id = 2,
                                             .transport_cc_id = 3,
@@ -225,8 +226,7 @@ static void open_path(struct whole_path *path, enum pc_srtp_profile profile, uin
     memset(path, 0, sizeof *path);
     path->sending = open_udp(true);
     pc_feed_init(&path->feed, PC_CODEC_H264, 1, 0, eventfd(0, EFD_NONBLOCK));
-    atomic_store(&path->feed.bitrate, (int)packets * PACKET_BYTES * 8 * 60);
-    atomic_store(&path->feed.fps, 60);
+    pc_feed_set_rate(&path->feed, (int)packets * PACKET_BYTES * 8 * 60, 60);
     pc_transport_init(&path->transport);
     pc_sender_init(&path->sender, &path->transport);
     path->transport.udp = &path->sending.udp;

@@ -17,15 +17,6 @@ struct pc_congestion_settings {
     int fps;                            /* bursts a second, at most */
 };
 
-enum pc_congestion_state {
-    PC_CONGESTION_STARTING,  /* no feedback yet, or ramping up to find the capacity */
-    PC_CONGESTION_STEADY,    /* at the capacity, or limited by what the encoder gives */
-    PC_CONGESTION_PROBING,   /* trying more */
-    PC_CONGESTION_DRAINING,  /* less than the capacity, until the queue is empty */
-    PC_CONGESTION_COMPETING, /* against traffic that fills the queue */
-    PC_CONGESTION_SILENT,    /* feedback has stopped: the network may be gone */
-};
-
 struct pc_congestion_output {
     enum pc_congestion_state state;
     double target_bps;   /* everything together: media, FEC, retransmissions, RTP and UDP headers */

@@ -19,7 +19,8 @@ struct pc_feed {
     uint32_t stream_id;
     uint64_t epoch_ns;       /* capture time that RTP time 0 stands for */
     int stream_wake_fd;      /* eventfd of the media thread */
-    atomic_int bitrate, fps; /* what the encoder is set to */
+    atomic_int ceiling;      /* bits per second that the encoder may have at most */
+    atomic_int bitrate, fps; /* what it is set to */
     atomic_int receivers;    /* peers and taps: nobody = no encoding */
     atomic_bool idr_wanted;
     atomic_bool announced; /* something was published that the I/O thread has not looked at */
@@ -34,6 +35,14 @@ struct pc_feed {
 void pc_feed_init(struct pc_feed *feed, enum pc_codec codec, uint32_t stream_id, uint64_t epoch_ns,
                   int stream_wake_fd);
 void pc_feed_free(struct pc_feed *feed); /* drops what is on its way */
+
+/* The bitrate that the encoder has, and may have at most. */
+static inline void pc_feed_set_rate(struct pc_feed *feed, int bitrate, int fps)
+{
+    atomic_store(&feed->ceiling, bitrate);
+    atomic_store(&feed->bitrate, bitrate);
+    atomic_store(&feed->fps, fps);
+}
 
 /* Media thread: hand over a unit whose first payloads are published; a reference is taken. False
  * when PC_FEED_DEPTH units already wait (the I/O thread is stuck): the unit is not handed over. */

@@ -54,7 +54,7 @@ void pc_history_expire(struct pc_history *history, uint64_t now_ns, uint64_t max
 }
 
 struct pc_access_unit *pc_history_find(struct pc_history *history, uint16_t sequence,
-                                       uint32_t *payload_index)
+                                       uint32_t *payload_index, uint64_t *sent_ns)
 {
     if (history->length == 0)
         return NULL;
@@ -80,5 +80,18 @@ struct pc_access_unit *pc_history_find(struct pc_history *history, uint16_t sequ
     if (index - entry->first_index >= entry->count)
         return NULL;
     *payload_index = (uint32_t)(index - entry->first_index);
+    *sent_ns = entry->sent_ns;
     return entry->au;
+}
+
+struct pc_access_unit *pc_history_newest(const struct pc_history *history, uint32_t *payload_index,
+                                         uint16_t *sequence)
+{
+    if (history->length == 0)
+        return NULL;
+    const struct pc_history_entry *newest =
+        &history->entries[(history->head + history->length - 1) % PC_HISTORY_UNITS];
+    *payload_index = newest->count - 1;
+    *sequence = (uint16_t)(newest->first_index + newest->count - 1);
+    return newest->au;
 }

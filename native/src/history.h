@@ -32,9 +32,13 @@ void pc_history_add(struct pc_history *history, struct pc_access_unit *au, uint3
 void pc_history_expire(struct pc_history *history, uint64_t now_ns, uint64_t max_age_ns);
 
 /* Find the packet with this 16-bit sequence number; the newest one when the number has wrapped.
- * Returns the unit (no reference taken) and sets the payload's index, or NULL when it is not kept.
- */
+ * Returns the unit (no reference taken) and sets the payload's index and when the unit was last
+ * sent of, or NULL when it is not kept. */
 struct pc_access_unit *pc_history_find(struct pc_history *history, uint16_t sequence,
-                                       uint32_t *payload_index);
+                                       uint32_t *payload_index, uint64_t *sent_ns);
+
+/* The newest packet: its unit (no reference taken), or NULL when there is none. */
+struct pc_access_unit *pc_history_newest(const struct pc_history *history, uint32_t *payload_index,
+                                         uint16_t *sequence);
 
 #endif

@@ -39,6 +39,7 @@ struct pc_hub {
     uint64_t ntp_offset_ns; /* NTP time in ns less CLOCK_MONOTONIC, fixed at opening */
     unsigned next_peer;     /* the position in `peers` where serving goes on */
     uint64_t timer_ns;      /* what timer_fd is set to */
+    uint64_t next_allot_ns; /* when the encoders' rates are next looked at */
     struct pc_udp_inbox inbox;
     uint8_t scratch[PC_SENDER_SCRATCH];
 };

@@ -24,6 +24,8 @@
 #define SERVE_NS       PC_NS_PER_MS
 #define SERVE_PER_TIME 8 /* peers served between two looks at the clock */
 
+#define ALLOT_NS (5 * PC_NS_PER_MS) /* between two looks at what the viewers' paths take */
+
 /* ---- Receiving ---- */
 
 static void emit_datagram(struct pc_hub *hub, int socket, const struct pc_address *from,
@@ -166,6 +168,22 @@ static void take_news(struct pc_hub *hub, struct pc_feed *feed, uint64_t now_ns)
             peers->due_ns[p] = 0;
 }
 
+/* The encoder of each feed goes at the rate that its slowest viewer's path takes. */
+static void allot(struct pc_hub *hub, uint64_t now_ns)
+{
+    hub->next_allot_ns = now_ns + ALLOT_NS;
+    for (int i = 0; i < hub->feed_count; i++) {
+        struct pc_feed *feed = hub->feeds[i];
+        double bps = atomic_load(&feed->ceiling);
+        for (unsigned p = 0; p < hub->peers.count; p++) {
+            const struct pc_sender *sender = &hub->peers.peers[p]->sender;
+            if (sender->feed == feed && sender->rate.media_bps < bps)
+                bps = sender->rate.media_bps;
+        }
+        atomic_store(&feed->bitrate, (int)bps);
+    }
+}
+
 /* Reports and media of one peer. Returns when it is due again. */
 static uint64_t serve(struct pc_hub *hub, struct pc_peer *peer, uint64_t now_ns)
 {
@@ -184,6 +202,8 @@ static uint64_t serve_peers(struct pc_hub *hub)
     for (int i = 0; i < hub->feed_count; i++)
         if (pc_feed_has_news(hub->feeds[i]))
             take_news(hub, hub->feeds[i], now_ns);
+    if (now_ns >= hub->next_allot_ns)
+        allot(hub, now_ns);
 
     unsigned served = 0;
     for (unsigned n = 0; n < peers->count; n++) {

@@ -128,8 +128,7 @@ static int get_stats(struct pc_hub *hub, void *context)
     struct pc_peer *peer = find_peer(hub, wanted->peer);
     if (peer == NULL)
         return -ENOENT;
-    *wanted->out = peer->sender.stats;
-    wanted->out->queued_frames = peer->sender.length;
+    pc_sender_get_stats(&peer->sender, wanted->out);
     return 0;
 }
 

@@ -29,7 +29,7 @@ void pc_loss_control_feedback(struct pc_loss_control *control,
 /* Repair packets for a block of `packets` media packets: 0 when retransmission will do or nothing
  * is lost; else at least 1, 2 where bursts are seen, never so many that the overhead passes its
  * bound for long. `idr`: to lose it costs more. */
-int pc_loss_control_repairs(struct pc_loss_control *control, int packets, bool idr,
+int pc_loss_control_repairs(const struct pc_loss_control *control, int packets, bool idr,
                             uint64_t now_ns);
 
 /* A packet sent at `sent_ns` is asked for again at `now_ns`: can it still arrive in time? */

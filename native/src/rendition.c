@@ -20,8 +20,7 @@ int pc_rendition_init(struct pc_rendition *rendition, enum pc_codec codec, struc
     rendition->settings = *settings;
     rendition->slices = settings->slices;
     pc_feed_init(&rendition->feed, codec, stream_id, epoch_ns, stream_wake_fd);
-    atomic_store(&rendition->feed.bitrate, settings->bitrate);
-    atomic_store(&rendition->feed.fps, settings->fps);
+    pc_feed_set_rate(&rendition->feed, settings->bitrate, settings->fps);
     pc_tap_list_init(&rendition->taps);
     return 0;
 }

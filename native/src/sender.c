@@ -1,14 +1,19 @@
-#include "sender_packet.h"
+#include "sender.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "clock.h"
+#include "sender_packet.h"
+#include "sender_repair.h"
 
 #define PACE_STEP_NS      (PC_NS_PER_MS / 4) /* waking more often costs more than it gives */
 #define ORDINARY_FRAME    1.25 /* shares of the bitrate: the budget that the encoder is held to */
 #define DEFAULT_PACING    4.0
+#define SMALL_BURST       4.0          /* packets that may leave at once on any path … */
+#define BURST_NS          PC_NS_PER_MS /* … and what it takes in so long */
 #define DEFAULT_RTX_SHARE 0.25
 
 void pc_sender_init(struct pc_sender *sender, struct pc_transport *transport)
@@ -19,26 +24,47 @@ void pc_sender_init(struct pc_sender *sender, struct pc_transport *transport)
     pc_history_init(&sender->history);
 }
 
-/* Sent or given up: the stream must not wait for it. */
+/* The unit has left: the next frame may be taken, unless the network has to drain before. */
+static void drain(struct pc_sender *sender, uint64_t frame_id, uint64_t now_ns)
+{
+    if (now_ns < sender->rate.hold_until_ns)
+        sender->undrained = frame_id + 1;
+    else
+        pc_feed_drain(sender->feed, frame_id);
+}
+
+static void release(struct pc_sender *sender)
+{
+    if (sender->undrained != 0)
+        pc_feed_drain(sender->feed, sender->undrained - 1);
+    sender->undrained = 0;
+}
+
 static void let_go_of_head(struct pc_sender *sender)
 {
-    struct pc_access_unit *au = sender->queue[sender->head];
-    pc_feed_drain(sender->feed, au->frame_id);
-    pc_au_unref(au);
+    pc_au_unref(sender->queue[sender->head]);
     sender->head = (sender->head + 1) % PC_SENDER_QUEUE;
     sender->length--;
     sender->next_payload = 0;
+    if (sender->fec != NULL)
+        pc_flexfec_begin(sender->fec); /* what it remembers was the unit's */
 }
 
+/* What is given up is not waited for. */
 static void clear_queue(struct pc_sender *sender)
 {
-    while (sender->length > 0)
+    while (sender->length > 0) {
+        pc_feed_drain(sender->feed, sender->queue[sender->head]->frame_id);
         let_go_of_head(sender);
+    }
 }
 
 void pc_sender_free(struct pc_sender *sender)
 {
     assert(sender->feed == NULL);
+    pc_rate_loop_free(&sender->rate);
+    free(sender->fec);
+    sender->fec = NULL;
 }
 
 static uint32_t read_u32(const uint8_t *p)
@@ -53,26 +79,39 @@ static uint32_t rtp_offset(const struct pc_sender *sender, const struct pc_feed 
     return sender->rtp_zero + (uint32_t)(feed->epoch_ns * 9 / 100000);
 }
 
-/* Rates follow the encoder's settings. An ordinary frame goes out as fast as its slices are ready;
- * what is beyond that, an IDR, is spread. */
+/* Without a controller an ordinary frame goes out as fast as its slices are ready; what is beyond
+ * that, an IDR, is spread. With one, everything leaves at the rate that it gives. */
 static void follow_rate(struct pc_sender *sender, bool anew, uint64_t now_ns)
 {
-    int bitrate = atomic_load(&sender->feed->bitrate), fps = atomic_load(&sender->feed->fps);
-    if (!anew && bitrate == sender->paced_bitrate && fps == sender->paced_fps)
-        return;
+    const struct pc_feed *feed = sender->feed;
     const struct pc_media_settings *media = &sender->media;
-    double pacing = bitrate * (media->pacing_factor != 0 ? media->pacing_factor : DEFAULT_PACING);
+    int bitrate = atomic_load(&feed->bitrate), fps = atomic_load(&feed->fps);
+    pc_rate_loop_set_ceiling(&sender->rate, atomic_load(&feed->ceiling), fps);
+    bool controlled = pc_rate_loop_controls(&sender->rate);
+    double pacing =
+        controlled ? sender->rate.output.pacing_bps
+                   : bitrate * (media->pacing_factor != 0 ? media->pacing_factor : DEFAULT_PACING);
+    if (!anew && pacing == sender->paced_bps && bitrate == sender->paced_bitrate &&
+        fps == sender->paced_fps)
+        return;
     double resent = bitrate * (media->rtx_share != 0 ? media->rtx_share : DEFAULT_RTX_SHARE);
     double frame = bitrate / 8.0 / fps;
-    if (frame < 4.0 * PC_MAX_PAYLOAD)
-        frame = 4.0 * PC_MAX_PAYLOAD;
+    if (frame < SMALL_BURST * PC_MAX_PAYLOAD)
+        frame = SMALL_BURST * PC_MAX_PAYLOAD;
+    double burst = frame * ORDINARY_FRAME;
+    if (controlled) {
+        burst = pacing / 8e9 * BURST_NS;
+        if (burst < SMALL_BURST * PC_MAX_PAYLOAD)
+            burst = SMALL_BURST * PC_MAX_PAYLOAD;
+    }
     if (anew) {
-        pc_pacer_init(&sender->pacer, pacing, frame * ORDINARY_FRAME, now_ns);
+        pc_pacer_init(&sender->pacer, pacing, burst, now_ns);
         pc_pacer_init(&sender->rtx_budget, resent, frame, now_ns);
     } else {
-        pc_pacer_set_rate(&sender->pacer, pacing, frame * ORDINARY_FRAME, now_ns);
+        pc_pacer_set_rate(&sender->pacer, pacing, burst, now_ns);
         pc_pacer_set_rate(&sender->rtx_budget, resent, frame, now_ns);
     }
+    sender->paced_bps = pacing;
     sender->paced_bitrate = bitrate;
     sender->paced_fps = fps;
 }
@@ -90,9 +129,20 @@ static int check_media(const struct pc_sender *sender, const struct pc_media_set
         return pc_fail(-EINVAL, "a payload type is a number from 0 to 127");
     if (rtx && media->rtx_ssrc == media->ssrc)
         return pc_fail(-EINVAL, "ssrc and rtx_ssrc are the same: both would use the same nonces");
+    bool fec = media->fec_payload_type != 0;
+    if (media->fec_payload_type > 127)
+        return pc_fail(-EINVAL, "a payload type is a number from 0 to 127");
+    if (fec && (media->fec_ssrc == media->ssrc || (rtx && media->fec_ssrc == media->rtx_ssrc)))
+        return pc_fail(-EINVAL, "fec_ssrc is another stream's: both would use the same nonces");
     if (sender->started &&
-        (media->ssrc != sender->media.ssrc || (rtx && media->rtx_ssrc != sender->media.rtx_ssrc)))
-        return pc_fail(-EINVAL, "a peer keeps its ssrc and rtx_ssrc for as long as it lives");
+        (media->ssrc != sender->media.ssrc || (rtx && media->rtx_ssrc != sender->media.rtx_ssrc) ||
+         (fec && media->fec_ssrc != sender->media.fec_ssrc)))
+        return pc_fail(-EINVAL,
+                       "a peer keeps its ssrc, rtx_ssrc and fec_ssrc for as long as it lives");
+    if ((unsigned)media->controller > PC_CONTROLLER_FIXED)
+        return pc_fail(-EINVAL, "controller is one of enum pc_controller");
+    if (media->min_bitrate < 0 || media->start_bitrate < 0)
+        return pc_fail(-EINVAL, "min_bitrate and start_bitrate are 0 (chosen), or bits per second");
     if (!is_share(media->pacing_factor, 0.01, 1000))
         return pc_fail(-EINVAL, "pacing_factor is 0 (chosen), or a number from 0.01 to 1000");
     if (!is_share(media->rtx_share, 0.01, 10))
@@ -108,6 +158,29 @@ static void choose_numbers(struct pc_sender *sender, const uint8_t random[16])
     sender->next_rtx_index = ((uint32_t)random[2] << 8 | random[3]) & 0x7fff;
     sender->transport->next_sequence = (uint16_t)(random[4] << 8 | random[5]);
     sender->rtp_zero = read_u32(random + 6);
+    sender->next_fec_index = ((uint32_t)random[10] << 8 | random[11]) & 0x7fff;
+}
+
+/* What a start needs memory for. */
+static int prepare(struct pc_sender *sender, struct pc_feed *feed,
+                   const struct pc_media_settings *media, uint64_t now_ns)
+{
+    const struct pc_rate_loop_settings settings = {
+        .controller = media->controller,
+        .min_bps = media->min_bitrate,
+        .start_bps = media->start_bitrate,
+        .ceiling_bps = atomic_load(&feed->ceiling),
+        .fps = atomic_load(&feed->fps),
+        .feedback = media->transport_cc_id != 0,
+    };
+    if (media->fec_payload_type != 0 && sender->fec == NULL) {
+        sender->fec = malloc(sizeof *sender->fec);
+        if (sender->fec == NULL)
+            return pc_fail(-ENOMEM, "out of memory");
+        pc_flexfec_begin(sender->fec);
+    }
+    pc_rate_loop_free(&sender->rate);
+    return pc_rate_loop_init(&sender->rate, &settings, now_ns);
 }
 
 int pc_sender_start(struct pc_sender *sender, struct pc_feed *feed,
@@ -121,6 +194,8 @@ int pc_sender_start(struct pc_sender *sender, struct pc_feed *feed,
     if (sender->feed != NULL)
         return pc_fail(-EINVAL, "the peer receives a stream already");
     int error = check_media(sender, media);
+    if (error == 0)
+        error = prepare(sender, feed, media, now_ns);
     if (error < 0)
         return error;
 
@@ -158,6 +233,7 @@ int pc_sender_start(struct pc_sender *sender, struct pc_feed *feed,
 static void forget_media(struct pc_sender *sender)
 {
     clear_queue(sender);
+    release(sender);
     pc_history_clear(&sender->history);
     sender->waiting_for_idr = true;
 }
@@ -221,7 +297,9 @@ static size_t send_batch(struct pc_sender *sender, struct pc_access_unit *au, ui
     };
     size_t used = 0, segment = 0;
     int packets = 0;
-    while (sender->next_payload < ready && packets < PC_UDP_MAX_SEGMENTS) {
+    bool protects = pc_sender_protects(sender, now_ns);
+    while (sender->next_payload < ready && packets < PC_UDP_MAX_SEGMENTS &&
+           !(protects && pc_sender_block_is_full(sender))) {
         const struct pc_payload *payload = &au->payloads[sender->next_payload];
         struct pc_piece piece = {.data = payload->data, .size = payload->size};
         size_t first = au->payloads[sender->next_payload - (uint32_t)packets].size;
@@ -229,14 +307,17 @@ static size_t send_batch(struct pc_sender *sender, struct pc_access_unit *au, ui
         if (packets > 0 && (payload->size > first || !fits))
             break;
         fields.marker = complete && sender->next_payload + 1 == ready;
-        size_t size =
-            pc_sender_write_packet(sender, scratch + used, &fields, sender->next_index, &piece, 1);
+        size_t size = pc_sender_write_packet(sender, scratch + used, &fields, PC_PACKET_MEDIA,
+                                             sender->next_index, &piece, 1);
         pc_history_add(&sender->history, au, sender->next_payload, sender->next_index, now_ns,
                        PC_HISTORY_AGE_NS);
         sender->next_index++;
         sender->next_payload++;
         if (size == 0)
             break;
+        if (protects)
+            pc_sender_protect(sender, pc_transport_room(sender->transport, scratch + used),
+                              payload);
         used += size;
         packets++;
         sender->payload_bytes += payload->size;
@@ -249,6 +330,8 @@ static size_t send_batch(struct pc_sender *sender, struct pc_access_unit *au, ui
     }
     if (packets > 0)
         pc_transport_send(sender->transport, scratch, used, segment, now_ns, hub);
+    if (protects && pc_sender_block_is_full(sender))
+        used += pc_sender_finish_block(sender, au->idr, fields.timestamp, scratch, now_ns, hub);
     return used;
 }
 
@@ -285,12 +368,25 @@ static uint64_t pump_unit(struct pc_sender *sender, struct pc_access_unit *au, u
     return 0;
 }
 
-uint64_t pc_sender_pump(struct pc_sender *sender, uint8_t *scratch, uint64_t now_ns,
-                        struct pc_hub_stats *hub)
+/* The unit at the head has left whole: what goes behind it, and on to the next. */
+static void finish_unit(struct pc_sender *sender, struct pc_access_unit *au, uint8_t *scratch,
+                        uint64_t now_ns, struct pc_hub_stats *hub)
 {
-    if (sender->feed == NULL || sender->transport->udp == NULL)
-        return UINT64_MAX;
-    follow_rate(sender, false, now_ns);
+    size_t bytes = pc_sender_finish_block(sender, au->idr, au->rtp_time + sender->rtp_offset,
+                                          scratch, now_ns, hub);
+    pc_pacer_spend(&sender->pacer, bytes);
+    if (au->clock != NULL && !pc_frame_reached(au->clock, PC_STAGE_LAST_SENT))
+        pc_frame_mark(au->clock, PC_STAGE_LAST_SENT, pc_now_ns());
+    pc_sender_probe(sender, scratch, now_ns, hub);
+    sender->stats.frames++;
+    sender->frame++;
+    drain(sender, au->frame_id, now_ns);
+    let_go_of_head(sender);
+}
+
+static uint64_t pump_queue(struct pc_sender *sender, uint8_t *scratch, uint64_t now_ns,
+                           struct pc_hub_stats *hub)
+{
     while (sender->length > 0) {
         struct pc_access_unit *au = sender->queue[sender->head];
         bool complete;
@@ -300,10 +396,41 @@ uint64_t pc_sender_pump(struct pc_sender *sender, uint8_t *scratch, uint64_t now
             return next;
         if (!complete)
             return UINT64_MAX;
-        if (au->clock != NULL && !pc_frame_reached(au->clock, PC_STAGE_LAST_SENT))
-            pc_frame_mark(au->clock, PC_STAGE_LAST_SENT, pc_now_ns());
-        sender->stats.frames++;
-        let_go_of_head(sender);
+        finish_unit(sender, au, scratch, now_ns, hub);
     }
     return UINT64_MAX;
+}
+
+uint64_t pc_sender_pump(struct pc_sender *sender, uint8_t *scratch, uint64_t now_ns,
+                        struct pc_hub_stats *hub)
+{
+    if (sender->feed == NULL || sender->transport->udp == NULL)
+        return UINT64_MAX;
+    follow_rate(sender, false, now_ns);
+    uint64_t next = pump_queue(sender, scratch, now_ns, hub);
+    uint64_t held = sender->rate.hold_until_ns;
+    if (sender->undrained == 0)
+        return next;
+    if (now_ns >= held)
+        release(sender);
+    else if (held < next)
+        return held;
+    return next;
+}
+
+void pc_sender_get_stats(const struct pc_sender *sender, struct pc_peer_stats *out)
+{
+    const struct pc_congestion_output *output = &sender->rate.output;
+    *out = sender->stats;
+    out->queued_frames = sender->length;
+    out->media_bps = sender->rate.media_bps;
+    if (!pc_rate_loop_controls(&sender->rate))
+        return;
+    out->congestion = output->state;
+    out->target_bps = output->target_bps;
+    out->pacing_bps = output->pacing_bps;
+    out->queue_ms = (double)output->queue_ns / 1e6;
+    out->network_loss = output->loss;
+    if (output->rtt_ns != 0)
+        out->rtt_ms = (double)output->rtt_ns / 1e6;
 }

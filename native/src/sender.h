@@ -1,8 +1,9 @@
 /* The sending side of one peer: shared access units into protected packets of its own, feedback
- * into retransmissions and wishes to the encoder. Lives on the I/O thread; time is an argument.
+ * into a rate, retransmissions and wishes to the encoder. Lives on the I/O thread; time is an
+ * argument.
  *
- * sender.c queues, paces and sends; sender_feedback.c reads and writes RTCP and resends;
- * sender_packet.c writes one packet.
+ * sender.c queues, paces and sends; sender_repair.c adds FEC, sends again and probes;
+ * sender_feedback.c reads and writes RTCP; sender_packet.c writes one packet.
  *
  * One access unit costs a peer the RTP headers, one AEAD pass from the shared payload into the send
  * buffer, and its share of a GSO call. Units wait in a short queue; a path that falls behind drops
@@ -11,8 +12,10 @@
 #define PC_SENDER_H
 
 #include "feed.h"
+#include "flexfec.h"
 #include "history.h"
 #include "pacer.h"
+#include "rate_loop.h"
 #include "rtcp.h"
 #include "rtp.h"
 #include "transport.h"
@@ -36,7 +39,7 @@ struct pc_sender {
     bool started;        /* media was sent with these keys, once at least */
     bool mid_wanted;     /* until the receiver has reported once */
     uint64_t next_index; /* RTP packet index (rollover << 16 | sequence) of the next new packet */
-    uint64_t next_rtx_index;
+    uint64_t next_rtx_index, next_fec_index;
     uint32_t rtp_zero;   /* RTP time of CLOCK_MONOTONIC's zero, random */
     uint32_t rtp_offset; /* … of the feed's zero */
     uint64_t payload_bytes;
@@ -47,12 +50,19 @@ struct pc_sender {
     unsigned head, length;
     uint32_t next_payload; /* of the unit at the head */
     bool waiting_for_idr;
+    uint32_t frame;     /* counts the units begun */
+    uint64_t undrained; /* id + 1 of the unit that left, while the network drains; 0 = none */
     struct pc_pacer pacer;
-    int paced_bitrate, paced_fps; /* what the pacer is set for */
+    double paced_bps; /* what the pacer is set for */
+    int paced_bitrate, paced_fps;
+    struct pc_rate_loop rate;
+    struct pc_flexfec_block *fec; /* NULL: no FEC was negotiated */
 
     /* feedback */
     struct pc_history history;
     struct pc_pacer rtx_budget;
+    double probe_credit; /* bytes of padding that are due */
+    uint64_t probed_ns;  /* … as of then */
     struct {
         uint16_t sequence;
         uint64_t sent_ns;
@@ -106,6 +116,8 @@ void pc_sender_receive_rtcp(struct pc_sender *sender, const uint8_t *data, size_
 /* Sender reports when due, and letting go of old history. Returns when the next one is due. */
 uint64_t pc_sender_tick(struct pc_sender *sender, uint8_t *scratch, uint64_t now_ns,
                         uint64_t ntp_now, struct pc_hub_stats *hub);
+
+void pc_sender_get_stats(const struct pc_sender *sender, struct pc_peer_stats *out);
 
 /* Say BYE (RFC 3550 6.6), if media ran. */
 void pc_sender_bye(struct pc_sender *sender, uint8_t *scratch, uint64_t now_ns,

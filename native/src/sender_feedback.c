@@ -1,38 +1,18 @@
-#include "sender_packet.h"
+#include "sender.h"
 
 #include "clock.h"
+#include "sender_repair.h"
 
 #define REPORT_INTERVAL_NS (1000 * PC_NS_PER_MS)
 #define RTCP_BYTES         1200
 
 /* ---- What the receiver says ---- */
 
-static bool resent_just_now(struct pc_sender *sender, uint16_t sequence)
-{
-    unsigned slot = sequence % PC_RTX_MEMORY;
-    if (sender->rtx_memory[slot].sequence == sequence && sender->rtx_memory[slot].sent_ns != 0 &&
-        sender->now_ns - sender->rtx_memory[slot].sent_ns < PC_RTX_SPACING_NS)
-        return true;
-    sender->rtx_memory[slot].sequence = sequence;
-    sender->rtx_memory[slot].sent_ns = sender->now_ns;
-    return false;
-}
-
-/* Looked at before the history, which a flood of requests would have searched for nothing. */
-static bool may_resend(struct pc_sender *sender)
-{
-    return sender->media.rtx_payload_type != 0 && sender->transport->udp != NULL &&
-           pc_pacer_budget(&sender->rtx_budget, sender->now_ns) > 0 &&
-           pc_udp_flush(sender->transport->udp);
-}
-
 struct feedback {
     struct pc_sender *sender;
     struct pc_hub_stats *hub;
 };
 
-/* Retransmit by RTX (RFC 4588): a stream of its own whose payload starts with the original sequence
- * number. Without RTX nothing is resent: the same packet again would use an AEAD nonce twice. */
 static void on_nack(void *context, uint32_t media_ssrc, uint16_t sequence)
 {
     struct feedback *feedback = context;
@@ -40,38 +20,7 @@ static void on_nack(void *context, uint32_t media_ssrc, uint16_t sequence)
     if (media_ssrc != sender->media.ssrc || sender->feed == NULL)
         return;
     sender->stats.nacked_packets++;
-    uint32_t payload_index;
-    struct pc_access_unit *au = NULL;
-    if (may_resend(sender))
-        au = pc_history_find(&sender->history, sequence, &payload_index);
-    if (au == NULL || resent_just_now(sender, sequence)) {
-        sender->stats.rtx_refused++;
-        return;
-    }
-    bool complete;
-    uint32_t ready = pc_au_ready(au, &complete);
-    const uint8_t original[2] = {(uint8_t)(sequence >> 8), (uint8_t)sequence};
-    struct pc_piece pieces[2] = {
-        {.data = original, .size = sizeof original},
-        {.data = au->payloads[payload_index].data, .size = au->payloads[payload_index].size},
-    };
-    struct pc_rtp_fields fields = {
-        .marker = complete && payload_index + 1 == ready,
-        .payload_type = sender->media.rtx_payload_type,
-        .timestamp = au->rtp_time + sender->rtp_offset,
-        .ssrc = sender->media.rtx_ssrc,
-        .send_ns = sender->now_ns,
-    };
-    size_t size = pc_sender_write_packet(sender, sender->scratch, &fields, sender->next_rtx_index++,
-                                         pieces, 2);
-    if (size == 0)
-        return;
-    pc_transport_send(sender->transport, sender->scratch, size, size, sender->now_ns,
-                      feedback->hub);
-    pc_pacer_spend(&sender->rtx_budget, size);
-    pc_pacer_spend(&sender->pacer, size);
-    sender->stats.rtx_packets++;
-    sender->stats.rtx_bytes += size;
+    pc_sender_resend(sender, sequence, sender->scratch, sender->now_ns, feedback->hub);
 }
 
 static void on_pli(void *context, uint32_t media_ssrc)
@@ -99,7 +48,9 @@ static void on_fir(void *context, uint32_t media_ssrc, uint8_t command_sequence)
 
 static void on_remb(void *context, uint64_t bitrate)
 {
-    ((struct feedback *)context)->sender->stats.remb_bps = bitrate;
+    struct pc_sender *sender = ((struct feedback *)context)->sender;
+    sender->stats.remb_bps = bitrate;
+    pc_rate_loop_remb(&sender->rate, (double)bitrate, sender->now_ns);
 }
 
 static void on_bye(void *context, uint32_t ssrc)
@@ -113,8 +64,15 @@ static void on_bye(void *context, uint32_t ssrc)
 
 static void on_transport_feedback(void *context, const struct pc_rtcp_transport_feedback *feedback)
 {
-    (void)feedback;
-    ((struct feedback *)context)->sender->stats.feedback_packets++;
+    struct pc_sender *sender = ((struct feedback *)context)->sender;
+    sender->stats.feedback_packets++;
+    pc_rate_loop_feedback(&sender->rate, feedback);
+}
+
+static void on_transport_status(void *context, uint16_t sequence, bool received, int32_t delta_us)
+{
+    struct pc_sender *sender = ((struct feedback *)context)->sender;
+    pc_rate_loop_status(&sender->rate, sequence, received, delta_us);
 }
 
 /* The middle 32 bits of an NTP time, as reports carry it (RFC 3550 4). */
@@ -135,9 +93,12 @@ static void on_report(void *context, const struct pc_rtcp_report *report)
     sender->stats.jitter_ms = report->jitter / 90.0;
     if (report->last_sr != 0) {
         uint32_t rtt = middle_ntp(sender->ntp_now) - report->last_sr - report->delay_since_last_sr;
-        if (rtt < 0x80000000u)
+        if (rtt < 0x80000000u) {
             sender->stats.rtt_ms = rtt * 1000.0 / 65536.0;
+            pc_rate_loop_rtt(&sender->rate, (uint64_t)rtt * PC_NS_PER_S / 65536, sender->now_ns);
+        }
     }
+    pc_rate_loop_report_loss(&sender->rate, sender->stats.loss, sender->now_ns);
 }
 
 void pc_sender_receive_rtcp(struct pc_sender *sender, const uint8_t *data, size_t size,
@@ -154,6 +115,7 @@ void pc_sender_receive_rtcp(struct pc_sender *sender, const uint8_t *data, size_
         .remb = on_remb,
         .bye = on_bye,
         .transport_feedback = on_transport_feedback,
+        .transport_status = on_transport_status,
     };
     sender->now_ns = now_ns;
     sender->ntp_now = ntp_now;
@@ -163,18 +125,27 @@ void pc_sender_receive_rtcp(struct pc_sender *sender, const uint8_t *data, size_
     if (pc_rtcp_parse(data, size, &handler) < 0)
         sender->stats.rtcp_malformed++;
     sender->stats.nacks += sender->stats.nacked_packets != nacked_before;
+    const struct pc_packet_report *reports;
+    pc_rate_loop_end(&sender->rate, now_ns, &reports);
     sender->scratch = NULL;
 }
 
 /* ---- What the sender says ---- */
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
 
 uint64_t pc_sender_tick(struct pc_sender *sender, uint8_t *scratch, uint64_t now_ns,
                         uint64_t ntp_now, struct pc_hub_stats *hub)
 {
     if (sender->feed == NULL || sender->transport->udp == NULL)
         return UINT64_MAX;
+    if (now_ns >= sender->rate.next_ns)
+        pc_rate_loop_update(&sender->rate, now_ns);
     if (now_ns < sender->next_report_ns)
-        return sender->next_report_ns;
+        return earlier(sender->next_report_ns, sender->rate.next_ns);
     sender->next_report_ns = now_ns + REPORT_INTERVAL_NS;
     pc_history_expire(&sender->history, now_ns, PC_HISTORY_AGE_NS);
 
@@ -189,7 +160,7 @@ uint64_t pc_sender_tick(struct pc_sender *sender, uint8_t *scratch, uint64_t now
     long size = pc_rtcp_write_sr(pc_transport_room(sender->transport, scratch), RTCP_BYTES, &info,
                                  sender->media.cname);
     pc_transport_send_rtcp(sender->transport, scratch, size, now_ns, hub);
-    return sender->next_report_ns;
+    return earlier(sender->next_report_ns, sender->rate.next_ns);
 }
 
 void pc_sender_bye(struct pc_sender *sender, uint8_t *scratch, uint64_t now_ns,

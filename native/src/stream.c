@@ -175,8 +175,12 @@ int pc_stream_set_rate(struct pc_stream *stream, int bitrate, int fps)
     if (error < 0)
         return error;
     for (int i = 0; i < PC_CODEC_COUNT; i++) {
-        atomic_store(&stream->renditions[i].feed.fps, fps);
-        atomic_store(&stream->renditions[i].feed.bitrate, bitrate);
+        struct pc_feed *feed = &stream->renditions[i].feed;
+        int before = atomic_exchange(&feed->ceiling, bitrate);
+        atomic_store(&feed->fps, fps);
+        /* Where viewers govern the rate they go on to; a lower ceiling holds at once. */
+        if (atomic_load(&feed->bitrate) == before || atomic_load(&feed->bitrate) > bitrate)
+            atomic_store(&feed->bitrate, bitrate);
     }
     atomic_store(&stream->fps, fps);
     eventfd_write(stream->wake_fd, 1);

@@ -191,8 +191,12 @@ struct with_feed {
 static int start_peer(struct pc_hub *hub, void *context)
 {
     const struct with_feed *wanted = context;
-    const struct pc_media_settings media = {
-        .payload_type = 96, .rtx_payload_type = 97, .ssrc = 1, .rtx_ssrc = 2, .cname = "x"};
+    const struct pc_media_settings media = {.controller = PC_CONTROLLER_FIXED,
+                                            .payload_type = 96,
+                                            .rtx_payload_type = 97,
+                                            .ssrc = 1,
+                                            .rtx_ssrc = 2,
+                                            .cname = "x"};
     const uint8_t random[16] = {0};
     struct pc_peer *peer = pc_peer_table_by_id(&hub->peers, (uint32_t)wanted->peer);
     int error = pc_sender_start(&peer->sender, wanted->feed, &media, random, pc_now_ns());
@@ -237,8 +241,7 @@ static struct pc_access_unit *new_unit(struct pc_au_pool *pool, uint64_t id, int
 static void init_feed(struct pc_feed *feed, int wake_fd)
 {
     pc_feed_init(feed, PC_CODEC_H264, 1, 0, wake_fd);
-    atomic_store(&feed->bitrate, 8000000);
-    atomic_store(&feed->fps, 50);
+    pc_feed_set_rate(feed, 8000000, 50);
 }
 
 static void every_peer_of_a_feed_is_given_what_is_published(void)
@@ -402,7 +405,7 @@ static void a_long_round_is_interrupted_and_goes_on(void)
     struct pc_au_pool *pool = pc_au_pool_create(4);
     int wake_fd = eventfd(0, EFD_NONBLOCK);
     init_feed(&feed, wake_fd);
-    atomic_store(&feed.bitrate, 1000000000); /* nothing is paced */
+    pc_feed_set_rate(&feed, 1000000000, 50); /* nothing is paced */
     CHECK_EQ(pc_udp_open(&there, &loopback, true, 0), 0);
     CHECK_EQ(pc_hub_attach_feed(hub, &feed), 0);
     for (int i = 0; i < PEERS; i++) {

@@ -44,6 +44,7 @@ static struct pc_media_settings media(void)
         .transport_cc_id = 3,
         .mid = "0",
         .cname = "host",
+        .controller = PC_CONTROLLER_FIXED,
     };
 }
 
@@ -55,8 +56,7 @@ static void open_path(uint16_t channel)
     CHECK_EQ(pc_udp_open(&s.here, &loopback, true, 0), 0);
     CHECK_EQ(pc_udp_open(&s.there, &loopback, true, 0), 0);
     pc_feed_init(&s.feed, PC_CODEC_H264, 1, 0, s.wake_fd);
-    atomic_store(&s.feed.bitrate, BITRATE);
-    atomic_store(&s.feed.fps, 50);
+    pc_feed_set_rate(&s.feed, BITRATE, 50);
     s.pool = pc_au_pool_create(200);
     pc_transport_init(&s.transport);
     pc_sender_init(&s.sender, &s.transport);

@@ -12,6 +12,7 @@
 
 #define SSRC      1u
 #define RTX_SSRC  2u
+#define FEC_SSRC  3u
 #define MAX_UNITS 16
 
 /* ---- The kernel's place: what is sent is looked at, and taken or refused as the input says ----
@@ -120,6 +121,9 @@ static double rtx_burst(void)
 static void start(void)
 {
     const struct pc_media_settings media = {
+        .controller = (enum pc_controller)(take() % 3),
+        .fec_payload_type = 98,
+        .fec_ssrc = FEC_SSRC,
         .payload_type = 96,
         .rtx_payload_type = 97,
         .ssrc = SSRC,
@@ -295,8 +299,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     f.udp.local = (struct pc_address){.family = 4, .ip = {127, 0, 0, 1}, .port = 9};
     REQUIRE(pc_endpoint_from(&f.to, &f.udp.local) == 0);
     pc_feed_init(&f.feed, PC_CODEC_H264, 1, 0, -1);
-    atomic_store(&f.feed.bitrate, 4000000);
-    atomic_store(&f.feed.fps, 50);
+    pc_feed_set_rate(&f.feed, 4000000, 50);
     f.pool = pc_au_pool_create(64);
     pc_transport_init(&f.transport);
     pc_sender_init(&f.sender, &f.transport);

@@ -1,0 +1,169 @@
+#include "sender_repair.h"
+
+#include "clock.h"
+#include "sender_packet.h"
+
+#define FEC_BYTES       1400
+#define PROBE_BYTES_MAX (64 * 1024) /* of padding that may be due at a time */
+
+/* ---- FEC ---- */
+
+bool pc_sender_protects(const struct pc_sender *sender, uint64_t now_ns)
+{
+    return sender->fec != NULL &&
+           pc_loss_control_repairs(&sender->rate.loss, PC_FLEXFEC_MAX_PACKETS, true, now_ns) > 0;
+}
+
+void pc_sender_protect(struct pc_sender *sender, const uint8_t *header,
+                       const struct pc_payload *payload)
+{
+    long header_bytes = pc_rtp_header_bytes(header, PC_RTP_MAX_HEADER_BYTES);
+    if (header_bytes > 0)
+        pc_flexfec_protect(sender->fec, header, (size_t)header_bytes, payload->data, payload->size,
+                           &sender->extensions);
+}
+
+bool pc_sender_block_is_full(const struct pc_sender *sender)
+{
+    return sender->fec->count == PC_FLEXFEC_MAX_PACKETS;
+}
+
+static size_t send_repair(struct pc_sender *sender, const uint8_t *repair, size_t bytes,
+                          uint32_t timestamp, uint8_t *scratch, uint64_t now_ns,
+                          struct pc_hub_stats *hub)
+{
+    struct pc_rtp_fields fields = {
+        .payload_type = sender->media.fec_payload_type,
+        .timestamp = timestamp,
+        .ssrc = sender->media.fec_ssrc,
+        .send_ns = now_ns,
+    };
+    const struct pc_piece piece = {.data = repair, .size = bytes};
+    size_t size = pc_sender_write_packet(sender, scratch, &fields, PC_PACKET_FEC,
+                                         sender->next_fec_index++, &piece, 1);
+    if (size == 0)
+        return 0;
+    pc_transport_send(sender->transport, scratch, size, size, now_ns, hub);
+    sender->stats.fec_packets++;
+    sender->stats.fec_bytes += size;
+    return size;
+}
+
+size_t pc_sender_finish_block(struct pc_sender *sender, bool idr, uint32_t timestamp,
+                              uint8_t *scratch, uint64_t now_ns, struct pc_hub_stats *hub)
+{
+    struct pc_flexfec_block *block = sender->fec;
+    size_t sent = 0;
+    if (block == NULL || block->count == 0)
+        return 0;
+    int repairs = pc_loss_control_repairs(&sender->rate.loss, block->count, idr, now_ns);
+    for (int i = 0; i < repairs; i++) {
+        uint8_t repair[FEC_BYTES];
+        long bytes = pc_flexfec_write(block, i, repairs, repair, sizeof repair);
+        if (bytes > 0)
+            sent += send_repair(sender, repair, (size_t)bytes, timestamp, scratch, now_ns, hub);
+    }
+    pc_flexfec_begin(block);
+    return sent;
+}
+
+/* ---- RTX (RFC 4588) ---- */
+
+/* A stream of its own whose payload starts with the original sequence number. Returns the bytes
+ * sent. */
+static size_t send_rtx(struct pc_sender *sender, struct pc_access_unit *au, uint32_t payload_index,
+                       uint16_t sequence, enum pc_packet_kind kind, uint8_t *scratch,
+                       uint64_t now_ns, struct pc_hub_stats *hub)
+{
+    bool complete;
+    uint32_t ready = pc_au_ready(au, &complete);
+    const uint8_t original[2] = {(uint8_t)(sequence >> 8), (uint8_t)sequence};
+    struct pc_piece pieces[2] = {
+        {.data = original, .size = sizeof original},
+        {.data = au->payloads[payload_index].data, .size = au->payloads[payload_index].size},
+    };
+    struct pc_rtp_fields fields = {
+        .marker = complete && payload_index + 1 == ready,
+        .payload_type = sender->media.rtx_payload_type,
+        .timestamp = au->rtp_time + sender->rtp_offset,
+        .ssrc = sender->media.rtx_ssrc,
+        .send_ns = now_ns,
+    };
+    size_t size =
+        pc_sender_write_packet(sender, scratch, &fields, kind, sender->next_rtx_index++, pieces, 2);
+    if (size == 0)
+        return 0;
+    pc_transport_send(sender->transport, scratch, size, size, now_ns, hub);
+    pc_pacer_spend(&sender->pacer, size);
+    return size;
+}
+
+static bool resent_just_now(struct pc_sender *sender, uint16_t sequence, uint64_t now_ns)
+{
+    unsigned slot = sequence % PC_RTX_MEMORY;
+    if (sender->rtx_memory[slot].sequence == sequence && sender->rtx_memory[slot].sent_ns != 0 &&
+        now_ns - sender->rtx_memory[slot].sent_ns < PC_RTX_SPACING_NS)
+        return true;
+    sender->rtx_memory[slot].sequence = sequence;
+    sender->rtx_memory[slot].sent_ns = now_ns;
+    return false;
+}
+
+/* Looked at before the history, which a flood of requests would have searched for nothing. */
+static bool may_resend(struct pc_sender *sender, uint64_t now_ns)
+{
+    return sender->media.rtx_payload_type != 0 && sender->transport->udp != NULL &&
+           pc_pacer_budget(&sender->rtx_budget, now_ns) > 0 && pc_udp_flush(sender->transport->udp);
+}
+
+/* Without RTX nothing is resent: the same packet again would use an AEAD nonce twice. */
+void pc_sender_resend(struct pc_sender *sender, uint16_t sequence, uint8_t *scratch,
+                      uint64_t now_ns, struct pc_hub_stats *hub)
+{
+    uint32_t payload_index;
+    uint64_t sent_ns;
+    struct pc_access_unit *au = NULL;
+    if (may_resend(sender, now_ns))
+        au = pc_history_find(&sender->history, sequence, &payload_index, &sent_ns);
+    if (au == NULL || !pc_loss_control_worth_resending(&sender->rate.loss, sent_ns, now_ns) ||
+        resent_just_now(sender, sequence, now_ns)) {
+        sender->stats.rtx_refused++;
+        return;
+    }
+    size_t size =
+        send_rtx(sender, au, payload_index, sequence, PC_PACKET_RTX, scratch, now_ns, hub);
+    if (size == 0)
+        return;
+    pc_pacer_spend(&sender->rtx_budget, size);
+    sender->stats.rtx_packets++;
+    sender->stats.rtx_bytes += size;
+}
+
+/* ---- Probing ---- */
+
+void pc_sender_probe(struct pc_sender *sender, uint8_t *scratch, uint64_t now_ns,
+                     struct pc_hub_stats *hub)
+{
+    uint64_t since_ns = now_ns - sender->probed_ns;
+    sender->probed_ns = now_ns;
+    double bps = sender->rate.output.probe_bps;
+    if (bps <= 0 || sender->media.rtx_payload_type == 0) {
+        sender->probe_credit = 0;
+        return;
+    }
+    sender->probe_credit += bps / 8e9 * (double)since_ns;
+    if (sender->probe_credit > PROBE_BYTES_MAX)
+        sender->probe_credit = PROBE_BYTES_MAX;
+    uint32_t payload_index;
+    uint16_t sequence;
+    struct pc_access_unit *au = pc_history_newest(&sender->history, &payload_index, &sequence);
+    while (au != NULL && sender->probe_credit > 0 &&
+           pc_transport_ready(sender->transport, now_ns)) {
+        size_t size =
+            send_rtx(sender, au, payload_index, sequence, PC_PACKET_PADDING, scratch, now_ns, hub);
+        if (size == 0)
+            return;
+        sender->probe_credit -= (double)size;
+        sender->stats.padding_bytes += size;
+    }
+}
