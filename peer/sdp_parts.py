@@ -136,7 +136,8 @@ def flexfec_lines(number: int) -> Iterator[str]:
 
 def channel_lines(mid: str) -> Iterator[str]:
     """A data section's lines, without the transport's."""
-    yield f"a=mid:{mid}"
+    if mid:
+        yield f"a=mid:{mid}"
     yield f"a=sctp-port:{SCTP_PORT}"
     yield f"a=max-message-size:{MAX_MESSAGE_SIZE}"
 
