@@ -16,19 +16,41 @@ import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 
 from bench.common.machine import cores_apart
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = ROOT / "bench" / "tools"
+TOOLS = ROOT / "bench" / "tools"
+LINK = ROOT / "bench" / "link"
 BUILD = ROOT / "build" / "bench"
-PROGRAMS = ("drain", "encoder_alone", "kernels", "painter", "receiver")
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 20.0
 
-_EXTRA_LIBRARIES = {"receiver": ("libavcodec", "libavutil")}
+_LINK_CORE = tuple(LINK / name for name in ("link.c", "trace.c", "settings.c"))
+
+
+@dataclass(frozen=True)
+class _Program:
+    sources: tuple[Path, ...]
+    libraries: tuple[str, ...] = ()  # beside the core's
+    core: bool = True  # linked with the media core
+
+
+def _tool(name: str, *libraries: str) -> _Program:
+    return _Program((TOOLS / f"{name}.c", TOOLS / "content.c"), libraries)
+
+
+PROGRAMS = {
+    "drain": _tool("drain"),
+    "encoder_alone": _tool("encoder_alone"),
+    "kernels": _tool("kernels"),
+    "painter": _tool("painter"),
+    "receiver": _tool("receiver", "libavcodec", "libavutil"),
+    "session": _Program((*sorted((ROOT / "bench" / "session").glob("*.c")), *_LINK_CORE)),
+}
 
 
 class ToolError(Exception):
@@ -36,7 +58,7 @@ class ToolError(Exception):
 
 
 def build_tool(name: str) -> Path:
-    """The program ``name`` of ``bench/tools``, compiled unless it is up to date."""
+    """The program ``name`` of :data:`PROGRAMS`, compiled unless it is up to date."""
     if name not in PROGRAMS:
         raise ValueError(f"name takes one of {', '.join(PROGRAMS)}, not {name!r}")
     (BUILD / "core").mkdir(parents=True, exist_ok=True)
@@ -46,7 +68,25 @@ def build_tool(name: str) -> Path:
 
 
 def _build(name: str) -> Path:
-    cflags = ["-O3", *_flags("cflags"), f"-I{ROOT / 'native/src'}"]
+    program, target = PROGRAMS[name], BUILD / name
+    folders = [TOOLS, LINK, ROOT / "bench" / "session", ROOT / "native" / "src"]
+    cflags = ["-O3", *_flags("cflags"), *(f"-I{folder}" for folder in folders)]
+    objects = _build_core(cflags) if program.core else []
+    headers = [header for folder in folders[:3] for header in folder.glob("*.h")]
+    if _older(target, [*program.sources, *headers, *objects]):
+        _compile(
+            [
+                *(*cflags, *_pkg_config("--cflags", program.libraries)),
+                *map(str, [*program.sources, *objects]),
+                *(_flags("libs") if program.core else ["-lm"]),
+                *_pkg_config("--libs", program.libraries),
+            ],
+            target,
+        )
+    return target
+
+
+def _build_core(cflags: Sequence[str]) -> list[Path]:
     headers = [*ROOT.glob("native/src/*.h"), ROOT / "native/core.cdef.h", ROOT / "native/build.py"]
     sources = sorted(ROOT.glob("native/src/*.c"))
     objects = [BUILD / "core" / f"{source.stem}.o" for source in sources]
@@ -57,20 +97,7 @@ def _build(name: str) -> Path:
     ]
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda pair: _compile([*cflags, "-c", str(pair[0])], pair[1]), stale))
-
-    program = BUILD / name
-    own = [SOURCES / f"{name}.c", SOURCES / "content.c"]
-    if _older(program, [*own, *SOURCES.glob("*.h"), *objects]):
-        extra = _EXTRA_LIBRARIES.get(name, ())
-        _compile(
-            [
-                *(*cflags, *_pkg_config("--cflags", extra), f"-I{SOURCES}"),
-                *map(str, [*own, *objects]),
-                *(*_flags("libs"), *_pkg_config("--libs", extra)),
-            ],
-            program,
-        )
-    return program
+    return objects
 
 
 def _older(target: Path, sources: Sequence[Path]) -> bool:
