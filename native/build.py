@@ -25,6 +25,8 @@ ROOT = Path(__file__).resolve().parent.parent
 LIBRARIES = {
     "x264": "libx264-dev",
     "vpx": "libvpx-dev",
+    "libavcodec": "libavcodec-dev",
+    "libavutil": "libavutil-dev",
     "libcrypto": "libssl-dev",
     "xcb": "libxcb1-dev",
     "xcb-shm": "libxcb-shm0-dev",

@@ -327,8 +327,52 @@ int pc_tap_fd(struct pc_tap *tap);
 int pc_tap_read(struct pc_tap *tap, struct pc_tap_frame *frame, uint8_t *out, size_t capacity);
 void pc_tap_close(struct pc_tap *tap);
 
-/* ---- Receiving -------------------------------------------------------------------------------
+/* ---- Receiving: what a peer sends us, repaired, decoded, and as it came ------------------------
  */
+
+struct pc_reception;
+
+struct pc_receive_settings {
+    enum pc_codec_id codec;
+    uint8_t payload_type, rtx_payload_type, fec_payload_type; /* rtx, fec: 0 = none */
+    uint32_t ssrc, rtx_ssrc, fec_ssrc; /* 0 = learnt: the SSRC that brings the payload type */
+    uint8_t transport_cc_id, abs_send_time_id, dependency_descriptor_id; /* 0 = not negotiated */
+    bool nack;               /* ask for lost packets again */
+    bool transport_feedback; /* say when each packet arrived */
+    int jitter_target_ms;    /* a frame is given out not sooner than so after the quickest one's
+                              * way, 0..2000; 0 = at once */
+    int patience_ms;         /* a hole is waited for so long before an IDR is asked for, 0..10000;
+                              * 0 = chosen */
+    bool decode;             /* false: access units only */
+    int decode_threads;      /* slices decoded at a time, 0..16; 0 = chosen */
+    int picture_depth;       /* decoded pictures that wait for the reader, 0..16, the oldest makes
+                              * way; 0 = 4 */
+    bool keep_units;         /* for pc_reception_read_unit() */
+    bool read_pattern;       /* look for the test pattern's code in each picture */
+    char cname[64];
+};
+
+/* One access unit's way. */
+struct pc_received_frame {
+    uint64_t id; /* counts what the network side gave out, from 0 */
+    uint32_t rtp_time;
+    uint32_t bytes; /* H.264: with start codes */
+    bool idr;
+    bool recovered; /* retransmission or FEC brought a part of it */
+    uint64_t first_packet_ns, complete_ns;
+    uint64_t decoded_ns; /* 0 = no picture: dropped, not decodable, or `decode` is off */
+    bool has_pattern;    /* the picture holds a code: */
+    uint32_t pattern_frame;
+    uint64_t pattern_us; /* CLOCK_MONOTONIC in microseconds, 48 bits */
+};
+
+struct pc_received_picture {
+    struct pc_received_frame frame;
+    int width, height;
+    int matrix; /* MatrixCoefficients of ITU-T H.273: 1 = BT.709, 5 and 6 = BT.601, 2 = not said */
+    bool full_range;
+    uint32_t bytes; /* as I420 without padding */
+};
 
 struct pc_receiver_stats {
     uint64_t packets, bytes;           /* media, as first received */
@@ -343,6 +387,56 @@ struct pc_receiver_stats {
     double rtt_ms;    /* < 0 = unknown */
     double jitter_ms; /* RFC 3550 6.4.1 */
 };
+
+struct pc_reception_stats {
+    struct pc_receiver_stats receiver;
+    uint64_t pictures;             /* decoded */
+    uint64_t pictures_passed_over; /* … but not read before newer ones came */
+    uint64_t pictures_refused;     /* not 4:2:0 of 8 bits, or larger than 8192 pixels */
+    uint64_t decode_errors;        /* access units that the decoder could not use */
+    uint64_t units_late;           /* … dropped because the decoder was behind */
+    uint64_t units_useless;        /* … passed over until an IDR came */
+    uint64_t units_not_kept;       /* … that the reader did not take in time */
+    uint64_t pattern_unread;       /* pictures without a valid code, with `read_pattern` */
+    int width, height;             /* of the last picture; 0 = none yet */
+};
+
+/* Receive what the peer sends. It needs neither path nor keys yet: what comes before is dropped.
+ * -EBUSY when the peer has a reception, -EINVAL for settings out of range. On success the caller
+ * owns `*out`; it may be closed before or after the peer and the hub. */
+int pc_peer_receive(struct pc_hub *hub, int peer, const struct pc_receive_settings *settings,
+                    struct pc_reception **out);
+
+/* Eventfds that are readable when there are pictures, and access units. Owned by the reception. */
+int pc_reception_fd(struct pc_reception *reception);
+int pc_reception_unit_fd(struct pc_reception *reception);
+
+/* Take the oldest picture, as I420 without padding: 1; 0 = none (the fd is drained); -ENOSPC =
+ * `capacity` is less than `picture->bytes`, which is set, and nothing was taken; -EPIPE = the peer
+ * is gone. */
+int pc_reception_read_picture(struct pc_reception *reception, struct pc_received_picture *picture,
+                              uint8_t *out, size_t capacity);
+
+/* Take the oldest access unit (H.264: Annex B; VP8: the frame), likewise; `frame->bytes` is its
+ * size. A reader that is seconds behind goes on at an IDR. -EINVAL without `keep_units`. */
+int pc_reception_read_unit(struct pc_reception *reception, struct pc_received_frame *frame,
+                           uint8_t *out, size_t capacity);
+
+/* The kept frames (4096) from id `from_id` on that are done with, oldest first. Returns how many
+ * (0..max). */
+int pc_reception_frames(struct pc_reception *reception, uint64_t from_id,
+                        struct pc_received_frame *out, int max);
+
+int pc_reception_get_stats(struct pc_reception *reception, struct pc_reception_stats *out);
+
+/* Ask the sender for an IDR; how often is bounded. */
+void pc_reception_request_idr(struct pc_reception *reception);
+
+/* Change `jitter_target_ms`. -EINVAL: out of range. */
+int pc_reception_set_jitter_target(struct pc_reception *reception, int milliseconds);
+
+/* Say BYE, stop decoding, and forget it. */
+void pc_reception_close(struct pc_reception *reception);
 
 /* ---- SRTP: what the hub does to every media packet; Python's tests and benchmarks call it ------
  */

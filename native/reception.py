@@ -257,7 +257,7 @@ class Reception(Handle):
         out = ffi.new("struct pc_reception **")
         check(lib.pc_peer_receive(peer._hub_pointer, peer.id, native, out))
         super().__init__(out[0])
-        self._picture = ffi.new("struct pc_picture *")
+        self._picture = ffi.new("struct pc_received_picture *")
         self._size = 0
         self._buffer = bytearray(_FIRST_CAPACITY if settings.keep_units else 0)
 

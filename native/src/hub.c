@@ -26,6 +26,12 @@ void pc_hub_wake(struct pc_hub *hub)
     eventfd_write(hub->wake_fd, 1);
 }
 
+void pc_hub_wake_receptions(struct pc_hub *hub)
+{
+    atomic_store(&hub->reception_news, true);
+    pc_hub_wake(hub);
+}
+
 void pc_hub_emit(struct pc_hub *hub, const struct pc_event *event)
 {
     pc_event_ring_push(&hub->events, event);
@@ -212,12 +218,8 @@ int pc_hub_open(const struct pc_hub_settings *settings, struct pc_hub **out)
 static int close_peers(struct pc_hub *hub, void *context)
 {
     (void)context;
-    while (hub->peers.count > 0) {
-        struct pc_peer *peer = hub->peers.peers[hub->peers.count - 1];
-        pc_sender_bye(&peer->sender, hub->scratch, pc_now_ns(), &hub->stats);
-        pc_sender_stop(&peer->sender);
-        pc_peer_table_remove(&hub->peers, peer);
-    }
+    while (hub->peers.count > 0)
+        pc_hub_remove_peer(hub, hub->peers.peers[hub->peers.count - 1]);
     return 0;
 }
 

@@ -10,6 +10,8 @@
 #ifndef PC_HUB_H
 #define PC_HUB_H
 
+#include <stdatomic.h>
+
 #include "event_ring.h"
 #include "peer_table.h"
 
@@ -30,6 +32,7 @@ struct pc_hub {
     pthread_cond_t call_done;
     struct pc_hub_call *calls; /* waiting to run, oldest first */
     bool stopping;
+    atomic_bool reception_news; /* a reception has a wish */
 
     /* I/O thread only */
     struct pc_peer_table peers;
@@ -51,12 +54,18 @@ int pc_hub_call(struct pc_hub *hub, int (*run)(struct pc_hub *hub, void *context
 /* Any thread: a feed has something new. */
 void pc_hub_wake(struct pc_hub *hub);
 
+/* Any thread: a reception wants its turn. */
+void pc_hub_wake_receptions(struct pc_hub *hub);
+
 void pc_hub_emit(struct pc_hub *hub, const struct pc_event *event);
 
 /* Watch a feed. 0, or -ENOSPC. After detaching (which also stops its peers) the hub holds nothing
  * of it any more. */
 int pc_hub_attach_feed(struct pc_hub *hub, struct pc_feed *feed);
 void pc_hub_detach_feed(struct pc_hub *hub, struct pc_feed *feed);
+
+/* I/O thread: say BYE where media ran, and forget the peer. */
+void pc_hub_remove_peer(struct pc_hub *hub, struct pc_peer *peer);
 
 /* I/O thread: the wall clock of a monotonic time, as NTP 32.32. */
 uint64_t pc_hub_ntp(const struct pc_hub *hub, uint64_t now_ns);

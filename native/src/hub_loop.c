@@ -13,6 +13,7 @@
 #include "clock.h"
 #include "demux.h"
 #include "priority.h"
+#include "reception.h"
 
 #define EPOLL_WAKE   PC_HUB_SOCKETS
 #define EPOLL_TIMER  (PC_HUB_SOCKETS + 1)
@@ -64,8 +65,10 @@ static void receive_rtcp(struct pc_hub *hub, struct pc_peer *peer, const uint8_t
                          uint64_t now_ns)
 {
     struct pc_sender *sender = &peer->sender;
-    pc_sender_receive_rtcp(sender, data, size, hub->scratch, now_ns, pc_hub_ntp(hub, now_ns),
-                           &hub->stats);
+    uint64_t ntp_now = pc_hub_ntp(hub, now_ns);
+    pc_sender_receive_rtcp(sender, data, size, hub->scratch, now_ns, ntp_now, &hub->stats);
+    if (peer->reception != NULL)
+        pc_reception_rtcp(peer->reception, data, size, now_ns, ntp_now);
     if (sender->reported)
         emit_peer(hub, PC_EVENT_FIRST_REPORT, peer->id);
     if (sender->said_bye)
@@ -91,6 +94,10 @@ static void receive_media(struct pc_hub *hub, struct pc_peer *peer, enum pc_data
         return;
     if (kind == PC_DATAGRAM_RTCP)
         receive_rtcp(hub, peer, data, (size_t)plain, now_ns);
+    else if (peer->reception != NULL)
+        pc_reception_packet(peer->reception, data, (size_t)plain, now_ns);
+    if (peer->reception != NULL)
+        pc_peer_table_wake(&hub->peers, peer);
 }
 
 static void receive_datagram(struct pc_hub *hub, int socket, const struct pc_endpoint *from,
@@ -184,6 +191,16 @@ static void allot(struct pc_hub *hub, uint64_t now_ns)
     }
 }
 
+/* Returns when it is due again. */
+static uint64_t serve_reception(struct pc_hub *hub, struct pc_peer *peer, uint64_t now_ns)
+{
+    if (!pc_reception_closed(peer->reception))
+        return pc_reception_tick(peer->reception, now_ns, pc_hub_ntp(hub, now_ns));
+    pc_reception_leave(peer->reception, now_ns);
+    peer->reception = NULL;
+    return UINT64_MAX;
+}
+
 /* Reports and media of one peer. Returns when it is due again. */
 static uint64_t serve(struct pc_hub *hub, struct pc_peer *peer, uint64_t now_ns)
 {
@@ -191,7 +208,11 @@ static uint64_t serve(struct pc_hub *hub, struct pc_peer *peer, uint64_t now_ns)
     uint64_t ntp_now = now_ns >= sender->next_report_ns ? pc_hub_ntp(hub, now_ns) : 0;
     uint64_t report = pc_sender_tick(sender, hub->scratch, now_ns, ntp_now, &hub->stats);
     uint64_t media = pc_sender_pump(sender, hub->scratch, now_ns, &hub->stats);
-    return report < media ? report : media;
+    uint64_t next = report < media ? report : media;
+    if (peer->reception == NULL)
+        return next;
+    uint64_t received = serve_reception(hub, peer, now_ns);
+    return received < next ? received : next;
 }
 
 /* Serve the peers that are due, going on where the last call stopped. Returns when to come back. */
@@ -233,12 +254,21 @@ static void set_timer(struct pc_hub *hub, uint64_t at_ns)
     hub->timer_ns = at_ns;
 }
 
+static void wake_receptions(struct pc_hub *hub)
+{
+    for (unsigned p = 0; p < hub->peers.count; p++)
+        if (hub->peers.peers[p]->reception != NULL)
+            hub->peers.due_ns[p] = 0;
+}
+
 static void handle(struct pc_hub *hub, uint32_t which)
 {
     if (which == EPOLL_WAKE) {
         eventfd_t drained;
         eventfd_read(hub->wake_fd, &drained);
         pc_hub_run_calls(hub);
+        if (atomic_exchange(&hub->reception_news, false))
+            wake_receptions(hub);
     } else if (which == EPOLL_TIMER) {
         uint64_t expired;
         if (read(hub->timer_fd, &expired, sizeof expired) == sizeof expired)

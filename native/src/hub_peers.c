@@ -6,6 +6,7 @@
 
 #include "clock.h"
 #include "hub.h"
+#include "reception.h"
 #include "stream.h"
 
 static struct pc_peer *find_peer(struct pc_hub *hub, int id)
@@ -117,6 +118,46 @@ int pc_peer_send(struct pc_hub *hub, int peer, struct pc_stream *stream,
     return pc_hub_call(hub, send_media, &wanted);
 }
 
+struct receive_media {
+    int peer;
+    struct pc_reception *reception;
+};
+
+static int receive_media(struct pc_hub *hub, void *context)
+{
+    const struct receive_media *wanted = context;
+    struct pc_peer *peer = find_peer(hub, wanted->peer);
+    if (peer == NULL)
+        return -ENOENT;
+    if (peer->reception != NULL) {
+        if (!pc_reception_closed(peer->reception))
+            return pc_fail(-EBUSY, "the peer has a reception already");
+        pc_reception_leave(peer->reception, pc_now_ns());
+    }
+    peer->reception = wanted->reception;
+    pc_reception_join(peer->reception, hub, &peer->transport);
+    pc_peer_table_wake(&hub->peers, peer);
+    return 0;
+}
+
+int pc_peer_receive(struct pc_hub *hub, int peer, const struct pc_receive_settings *settings,
+                    struct pc_reception **out)
+{
+    uint32_t local_ssrc;
+    if (getrandom(&local_ssrc, sizeof local_ssrc, 0) != sizeof local_ssrc)
+        return pc_fail(-EIO, "the kernel gave no random bytes");
+    struct receive_media wanted = {.peer = peer};
+    int error = pc_reception_create(settings, local_ssrc, pc_now_ns(), &wanted.reception);
+    if (error < 0)
+        return error;
+    error = pc_hub_call(hub, receive_media, &wanted);
+    if (error < 0)
+        pc_reception_close(wanted.reception);
+    else
+        *out = wanted.reception;
+    return error;
+}
+
 struct get_stats {
     int peer;
     struct pc_peer_stats *out;
@@ -138,14 +179,23 @@ int pc_peer_get_stats(struct pc_hub *hub, int peer, struct pc_peer_stats *out)
     return pc_hub_call(hub, get_stats, &wanted);
 }
 
+void pc_hub_remove_peer(struct pc_hub *hub, struct pc_peer *peer)
+{
+    uint64_t now_ns = pc_now_ns();
+    pc_sender_bye(&peer->sender, hub->scratch, now_ns, &hub->stats);
+    pc_sender_stop(&peer->sender);
+    if (peer->reception != NULL)
+        pc_reception_leave(peer->reception, now_ns);
+    peer->reception = NULL;
+    pc_peer_table_remove(&hub->peers, peer);
+}
+
 static int close_peer(struct pc_hub *hub, void *context)
 {
     struct pc_peer *peer = find_peer(hub, *(const int *)context);
     if (peer == NULL)
         return -ENOENT;
-    pc_sender_bye(&peer->sender, hub->scratch, pc_now_ns(), &hub->stats);
-    pc_sender_stop(&peer->sender);
-    pc_peer_table_remove(&hub->peers, peer);
+    pc_hub_remove_peer(hub, peer);
     return 0;
 }
 

@@ -67,6 +67,9 @@ uint64_t pc_receiver_tick(struct pc_receiver *receiver, uint64_t now_ns, uint64_
 /* The decoder could not use a unit: ask for an IDR (throttled). */
 void pc_receiver_request_idr(struct pc_receiver *receiver, uint64_t now_ns);
 
+/* Change `jitter_target_ns`. */
+void pc_receiver_set_jitter_target(struct pc_receiver *receiver, uint64_t target_ns);
+
 void pc_receiver_get_stats(const struct pc_receiver *receiver, struct pc_receiver_stats *out);
 
 #endif

@@ -7,6 +7,7 @@ static void names_every_library(void)
     CHECK(strstr(versions, "x264 1") == versions);
     CHECK(strstr(versions, ", libvpx 1.") != NULL);
     CHECK(strstr(versions, ", libyuv 1") != NULL);
+    CHECK(strstr(versions, ", libavcodec ") != NULL);
     CHECK(strstr(versions, ", OpenSSL 3.") != NULL);
     CHECK(pc_library_versions() == versions);
 }

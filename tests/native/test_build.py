@@ -19,7 +19,17 @@ def build(what: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 def test_every_library_is_linked():
     flags = build("libs").stdout.split()
-    for name in ["x264", "vpx", "yuv", "crypto", "xcb", "xcb-shm", "xcb-damage", "xcb-xfixes"]:
+    for name in [
+        "x264",
+        "vpx",
+        "yuv",
+        "avcodec",
+        "crypto",
+        "xcb",
+        "xcb-shm",
+        "xcb-damage",
+        "xcb-xfixes",
+    ]:
         assert f"-l{name}" in flags
 
 
