@@ -8,14 +8,19 @@
 
 #include "send_log.h"
 
+/* Decaying counts. */
+struct pc_loss_window {
+    double packets, lost, runs; /* runs: of lost packets, however long */
+};
+
 struct pc_loss_control {
-    double loss;          /* of media, smoothed: quick to rise, slow to fall; 0..1 */
+    double loss;          /* quick to rise, slow to fall; 0..1 */
     double burst;         /* mean length of a run of lost packets, >= 1 */
-    double residual;      /* of what was retransmitted: lost again */
     uint64_t rtt_ns;      /* 0 = unknown */
     uint64_t deadline_ns; /* a frame may be so late after it was sent */
-    uint64_t updated_ns, last_loss_ns;
-    uint32_t run;                             /* packets lost in a row, now */
+    uint64_t updated_ns;
+    bool losing; /* the packet sent last of those reported was lost */
+    struct pc_loss_window quick, slow;
     double fec_bytes, rtx_bytes, media_bytes; /* over the last seconds, decaying */
 };
 
