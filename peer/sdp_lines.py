@@ -15,7 +15,8 @@ MAX_CHARACTERS = 64 * 1024
 
 MAX_LINES = 2000
 
-_LINE = re.compile(r"([a-z])=(.*)", re.DOTALL)
+# RFC 8866 section 9, byte-string: anything but NUL, CR and LF.
+_LINE = re.compile(r"([a-z])=([^\0\r\n]*)")
 _MEDIA = re.compile(r"([a-z]+) ([0-9]{1,5})(?:/[0-9]{1,5})? ([A-Za-z/]+) (.+)")
 
 
