@@ -10,7 +10,7 @@
 #define MAX_UNIT_BYTES (64 << 20)
 #define MAX_PIXELS     (8192 * 4352) /* a hostile header reserves no more: 8K, in whole blocks */
 #define CHOSEN_THREADS 4
-#define SILENT         1000 /* libavcodec prints what it thinks of a bitstream, unless told not to */
+#define SILENT         100 /* added to the level of what libavcodec prints; one byte holds it */
 
 _Static_assert(PC_DECODE_PADDING >= AV_INPUT_BUFFER_PADDING_SIZE, "libavcodec reads further");
 
