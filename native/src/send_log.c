@@ -11,6 +11,7 @@
 /* 24 bits of 64 ms. */
 #define REFERENCE_TIME_US   64000
 #define REFERENCE_TIME_WRAP (1 << 24)
+#define REFERENCE_TIME_MOST ((int64_t)1 << 40) /* unwrapped; two thousand years */
 
 #define FIRST_REPORTS 256
 #define MOST_REPORTS  (2 * PC_SEND_LOG_PACKETS) /* lost and then received after all */
@@ -95,6 +96,11 @@ uint64_t pc_send_log_in_flight(const struct pc_send_log *log, uint64_t now_ns, u
     return bytes;
 }
 
+static int64_t distance(int64_t a, int64_t b)
+{
+    return a > b ? a - b : b - a;
+}
+
 void pc_send_log_feedback(struct pc_send_log *log,
                           const struct pc_rtcp_transport_feedback *feedback)
 {
@@ -102,14 +108,11 @@ void pc_send_log_feedback(struct pc_send_log *log,
     int64_t step = (feedback->reference_time - log->reference) & (REFERENCE_TIME_WRAP - 1);
     if (step >= REFERENCE_TIME_WRAP / 2)
         step -= REFERENCE_TIME_WRAP;
-    log->reference = log->any_reference ? log->reference + step : feedback->reference_time;
+    log->reference += step;
+    if (!log->any_reference || distance(log->reference, 0) > REFERENCE_TIME_MOST)
+        log->reference = feedback->reference_time;
     log->any_reference = true;
     log->arrived_us = log->reference * REFERENCE_TIME_US;
-}
-
-static int64_t distance(int64_t a, int64_t b)
-{
-    return a > b ? a - b : b - a;
 }
 
 /* Is this arrival one to go by? */

@@ -1,0 +1,310 @@
+#include "congestion_train.h"
+
+#include <math.h>
+
+#define MS 1000000ull
+
+/* The target stays this far below the capacity, so that the queue is empty when a frame begins. */
+static const double headroom = 0.95;
+
+/* A queue of this much is one, plus what the path's noise and a packet's own time may be. */
+static const double queue_us = 6000;
+static const double packet_bits = 1200 * 8;
+
+/* While the queue drains, of what comes through; and once it is empty. */
+static const double drain_share = 0.85, resume_share = 0.93;
+
+/* Additive increase, in shares of the capacity a second, and how that grows with each second
+ * without a queue. All flows of a bottleneck see much the same capacity, so that they add the same,
+ * and give up in proportion: that makes them equal. */
+static const double increase = 0.12, increase_growth = 0.15, increase_most = 1.5;
+
+/* Beyond so many frame intervals of queue, the next frame would only be late. */
+static const double hold_intervals = 2.5;
+
+static const double silence_decay = 0.8;
+
+#define QUEUE_WINDOW_NS    45000000ull
+#define CAPACITY_WINDOW_NS 250000000ull
+#define SILENCE_STEP_NS    100000000ull
+
+static double clamp(double value, double low, double high)
+{
+    return value < low ? low : value > high ? high : value;
+}
+
+static void enter(struct pc_train_controller *controller, enum pc_congestion_state state,
+                  uint64_t now_ns)
+{
+    if (controller->state != state)
+        controller->state_since_ns = now_ns;
+    controller->state = state;
+}
+
+void pc_train_controller_init(struct pc_train_controller *controller, double start_bps)
+{
+    *controller =
+        (struct pc_train_controller){.state = PC_CONGESTION_STARTING, .target_bps = start_bps};
+    pc_train_meter_init(&controller->trains);
+}
+
+void pc_train_controller_path_changed(struct pc_train_controller *controller, double hint_bps)
+{
+    pc_train_controller_init(controller, hint_bps);
+}
+
+void pc_train_controller_sent(struct pc_train_controller *controller,
+                              const struct pc_sent_packet *packet)
+{
+    controller->sent_bytes += packet->bytes;
+    unsigned index = packet->frame % PC_TRAIN_FRAMES;
+    controller->frames[index].frame = packet->frame;
+    controller->frames[index].end_bytes = controller->sent_bytes;
+}
+
+/* What a packet sent at `now_ns` would wait, by what is known. */
+static double predicted_queue_us(const struct pc_train_controller *controller, uint64_t now_ns)
+{
+    unsigned index = controller->heard_frame % PC_TRAIN_FRAMES;
+    if (controller->heard_sent_ns == 0 || controller->capacity_bps <= 0 ||
+        controller->frames[index].frame != controller->heard_frame)
+        return 0;
+    double after = (double)(controller->sent_bytes - controller->frames[index].end_bytes);
+    double since_us = ((double)now_ns - (double)controller->heard_sent_ns) / 1e3;
+    double wait_us =
+        (double)controller->heard_queue_us + after * 8e6 / controller->capacity_bps - since_us;
+    return fmax(0, wait_us);
+}
+
+static double queue_limit_us(const struct pc_train_controller *controller)
+{
+    double packet_us =
+        controller->capacity_bps > 0 ? packet_bits * 1e6 / controller->capacity_bps : 0;
+    return queue_us + 1.5 * fmin(packet_us, 30000) + fmin(controller->trains.noise_us, 25000);
+}
+
+static int queue_trains(const struct pc_train_controller *controller)
+{
+    double window_ns = QUEUE_WINDOW_NS + 6e3 * controller->trains.noise_us;
+    return pc_train_meter_within(&controller->trains, (uint64_t)fmin(window_ns, 200e6));
+}
+
+static void measure(struct pc_train_controller *controller)
+{
+    const struct pc_train *newest = pc_train_meter_get(&controller->trains, 0);
+    controller->queue_us = pc_train_meter_queue_us(&controller->trains, queue_trains(controller));
+    int64_t base = newest->delay_us - newest->queue_us;
+    controller->heard_frame = newest->frame;
+    controller->heard_sent_ns = newest->last_sent_ns;
+    controller->heard_queue_us = newest->last_delay_us - base;
+
+    int trains = pc_train_meter_within(&controller->trains, CAPACITY_WINDOW_NS);
+    struct pc_train_rate rate = pc_train_meter_rate(&controller->trains, trains);
+    if (rate.bps > 0)
+        controller->capacity_bps = rate.bps;
+}
+
+/* At which rate do the trains come through that met the queue? */
+static double queued_rate(const struct pc_train_controller *controller)
+{
+    int trains = 0;
+    const struct pc_train *train;
+    while ((train = pc_train_meter_get(&controller->trains, trains)) != NULL &&
+           (double)train->queue_us > queue_limit_us(controller) / 2)
+        trains++;
+    struct pc_train_rate rate = pc_train_meter_rate(&controller->trains, trains < 2    ? 2
+                                                                         : trains > 15 ? 15
+                                                                                       : trains);
+    return rate.bps > 0 && rate.error < 0.5 ? rate.bps : HUGE_VAL;
+}
+
+static void cut(struct pc_train_controller *controller, const struct pc_path_meter *path,
+                uint64_t now_ns)
+{
+    double rate = queued_rate(controller);
+    controller->share_bps = fmin(controller->target_bps, rate);
+    controller->target_bps = drain_share * controller->share_bps;
+    controller->congested_ns = now_ns;
+    controller->cut_ns = now_ns;
+    controller->cuts++;
+    if (rate < controller->capacity_bps)
+        controller->capacity_bps = rate;
+    double wait_us = predicted_queue_us(controller, now_ns);
+    double drain_us = fmax(wait_us, (double)controller->queue_us) / (1 - drain_share);
+    controller->drain_by_ns = now_ns + (uint64_t)(fmin(drain_us, 1e6) * 1e3) + 150 * MS +
+                              pc_path_meter_rtt_ns(path, now_ns);
+}
+
+static void start(struct pc_train_controller *controller)
+{
+    struct pc_train_rate rate = pc_train_meter_rate(&controller->trains, 3);
+    if (rate.bps <= 0)
+        return;
+    double open = 0.9 * rate.open_bps;
+    if (open > controller->target_bps)
+        controller->target_bps = fmin(open, 4 * controller->target_bps);
+    if (rate.bps < 0.85 * rate.sent_bps)
+        controller->full_trains++;
+    else
+        controller->full_trains = 0;
+}
+
+/* `demand`: what is sent, over the target. */
+static void grow(struct pc_train_controller *controller, double demand, double dt, uint64_t now_ns)
+{
+    if (demand < 0.7)
+        return;
+    double clear_s =
+        controller->congested_ns != 0 ? (double)(now_ns - controller->congested_ns) / 1e9 : 100;
+    double step = fmin(increase + increase_growth * clear_s, increase_most) *
+                  fmax(controller->capacity_bps, controller->target_bps) * dt;
+    int trains = pc_train_meter_within(&controller->trains, CAPACITY_WINDOW_NS);
+    struct pc_train_rate rate = pc_train_meter_rate(&controller->trains, trains);
+    double limit = rate.bps > 0 ? headroom * rate.bps / fmax(0.5, 1 - rate.error) : HUGE_VAL;
+    if (controller->target_bps + step <= limit)
+        controller->target_bps += step;
+    else if (controller->target_bps > limit)
+        controller->target_bps += fmax(limit - controller->target_bps, -step);
+    else
+        controller->target_bps = limit;
+}
+
+static void drain(struct pc_train_controller *controller, const struct pc_path_meter *path,
+                  uint64_t now_ns)
+{
+    double limit = queue_limit_us(controller);
+    if ((double)controller->queue_us < limit / 2) {
+        controller->target_bps = fmax(controller->target_bps, resume_share * controller->share_bps);
+        enter(controller, PC_CONGESTION_STEADY, now_ns);
+        return;
+    }
+    double rate = queued_rate(controller);
+    if (rate < controller->share_bps) {
+        controller->share_bps = rate;
+        controller->target_bps = fmin(controller->target_bps, drain_share * rate);
+    }
+    if (now_ns < controller->drain_by_ns)
+        return;
+    if (controller->cuts < 3) {
+        cut(controller, path, now_ns);
+        return;
+    }
+    enter(controller, PC_CONGESTION_COMPETING, now_ns);
+    controller->clear_since_ns = 0;
+}
+
+static void compete(struct pc_train_controller *controller, const struct pc_path_meter *path,
+                    double dt, uint64_t now_ns)
+{
+    if ((double)controller->queue_us < queue_limit_us(controller)) {
+        if (controller->clear_since_ns == 0)
+            controller->clear_since_ns = now_ns;
+        if (now_ns - controller->clear_since_ns > 300 * MS) {
+            controller->congested_ns = now_ns;
+            enter(controller, PC_CONGESTION_STEADY, now_ns);
+        }
+    } else {
+        controller->clear_since_ns = 0;
+    }
+    uint64_t patience_ns = pc_path_meter_rtt_ns(path, now_ns) + 200 * MS;
+    if (pc_path_meter_loss(path) > 0.03 && now_ns - controller->cut_ns > patience_ns) {
+        controller->target_bps *= 0.9;
+        controller->cut_ns = now_ns;
+    } else {
+        controller->target_bps += 0.15 * controller->capacity_bps * dt;
+    }
+}
+
+static void wake(struct pc_train_controller *controller, uint64_t now_ns)
+{
+    controller->target_bps = fmax(controller->target_bps, 0.75 * controller->resume_bps);
+    enter(controller, PC_CONGESTION_STEADY, now_ns);
+}
+
+void pc_train_controller_feedback(struct pc_train_controller *controller,
+                                  const struct pc_congestion_settings *settings,
+                                  const struct pc_path_meter *path,
+                                  const struct pc_packet_report *reports, int count,
+                                  uint64_t now_ns)
+{
+    if (pc_train_meter_feedback(&controller->trains, reports, count, now_ns) == 0)
+        return;
+    double dt = controller->heard_ns != 0 ? (double)(now_ns - controller->heard_ns) / 1e9 : 0;
+    dt = clamp(dt, 0, 0.2);
+    controller->heard_ns = now_ns;
+    measure(controller);
+    if (controller->state == PC_CONGESTION_SILENT)
+        wake(controller, now_ns);
+
+    bool queued = (double)controller->queue_us > queue_limit_us(controller);
+    double demand = pc_rate_meter_bps(&path->sent, 500000) / controller->target_bps;
+    switch (controller->state) {
+    case PC_CONGESTION_STARTING:
+    case PC_CONGESTION_STEADY:
+    case PC_CONGESTION_PROBING:
+        if (queued) {
+            controller->cuts = 0;
+            cut(controller, path, now_ns);
+            enter(controller, PC_CONGESTION_DRAINING, now_ns);
+        } else if (controller->state == PC_CONGESTION_STARTING) {
+            start(controller);
+            if (controller->full_trains >= 3 || controller->target_bps >= settings->max_bps)
+                enter(controller, PC_CONGESTION_STEADY, now_ns);
+        } else {
+            grow(controller, demand, dt, now_ns);
+        }
+        break;
+    case PC_CONGESTION_DRAINING:
+        drain(controller, path, now_ns);
+        break;
+    case PC_CONGESTION_COMPETING:
+        compete(controller, path, dt, now_ns);
+        break;
+    case PC_CONGESTION_SILENT:
+    case PC_CONGESTION_FIXED:
+        break;
+    }
+    controller->target_bps = clamp(controller->target_bps, settings->min_bps, settings->max_bps);
+}
+
+static void listen_for_silence(struct pc_train_controller *controller,
+                               const struct pc_congestion_settings *settings,
+                               const struct pc_path_meter *path, uint64_t now_ns)
+{
+    if (!pc_path_meter_silent(path, now_ns))
+        return;
+    if (controller->state != PC_CONGESTION_SILENT) {
+        controller->resume_bps = controller->target_bps;
+        enter(controller, PC_CONGESTION_SILENT, now_ns);
+        controller->cut_ns = now_ns - SILENCE_STEP_NS;
+    }
+    while (now_ns - controller->cut_ns >= SILENCE_STEP_NS) {
+        controller->cut_ns += SILENCE_STEP_NS;
+        controller->target_bps *= silence_decay;
+        if (controller->target_bps < settings->min_bps) {
+            controller->target_bps = settings->min_bps;
+            controller->cut_ns = now_ns;
+        }
+    }
+}
+
+void pc_train_controller_update(struct pc_train_controller *controller,
+                                const struct pc_congestion_settings *settings,
+                                const struct pc_path_meter *path, uint64_t now_ns,
+                                struct pc_congestion_output *out)
+{
+    listen_for_silence(controller, settings, path, now_ns);
+    double interval_us = 1e6 / settings->fps;
+    double wait_us = predicted_queue_us(controller, now_ns);
+    double hold_us = wait_us - hold_intervals * interval_us - controller->trains.noise_us;
+
+    out->state = controller->state;
+    out->target_bps = clamp(controller->target_bps, settings->min_bps, settings->max_bps);
+    double factor = controller->state == PC_CONGESTION_STARTING ? 4 : 1.5;
+    out->pacing_bps =
+        fmax(factor * out->target_bps, fmin(1.3 * controller->capacity_bps, 4 * out->target_bps));
+    out->probe_bps = 0;
+    out->queue_ns = (uint64_t)(fmax(0, (double)controller->queue_us) * 1e3);
+    if (controller->state == PC_CONGESTION_DRAINING && hold_us > 0)
+        out->hold_ns = (uint64_t)(fmin(hold_us, 1e6) * 1e3);
+}
