@@ -11,6 +11,7 @@
 
 #include "clock.h"
 #include "decode.h"
+#include "frame_log.h"
 #include "unit_queue.h"
 
 #define DEFAULT_PICTURES 4
@@ -36,55 +37,8 @@ struct pc_playout {
     struct picture pictures[PC_PLAYOUT_PICTURES];
     unsigned head, length, depth; /* of `pictures` */
     struct pc_reception_stats stats;
-    struct {
-        struct pc_received_frame frame;
-        bool done;
-    } frames[PC_PLAYOUT_FRAMES];
-    uint64_t next_id; /* changed by the I/O thread only */
+    struct pc_frame_log log;
 };
-
-/* ---- Frames: their times, by id ---- */
-
-static bool is_kept(const struct pc_playout *playout, uint64_t id)
-{
-    return id < playout->next_id && playout->next_id - id <= PC_PLAYOUT_FRAMES;
-}
-
-static void finish(struct pc_playout *playout, uint64_t id)
-{
-    if (is_kept(playout, id))
-        playout->frames[id % PC_PLAYOUT_FRAMES].done = true;
-}
-
-static uint64_t begin_frame(struct pc_playout *playout, const struct pc_received_unit *unit)
-{
-    uint64_t id = playout->next_id++;
-    playout->frames[id % PC_PLAYOUT_FRAMES].done = false;
-    playout->frames[id % PC_PLAYOUT_FRAMES].frame = (struct pc_received_frame){
-        .id = id,
-        .rtp_time = unit->rtp_time,
-        .bytes = (uint32_t)unit->size,
-        .idr = unit->idr,
-        .recovered = unit->recovered,
-        .first_packet_ns = unit->first_packet_ns,
-        .complete_ns = unit->complete_ns,
-    };
-    return id;
-}
-
-int pc_playout_frames(struct pc_playout *playout, uint64_t from_id, struct pc_received_frame *out,
-                      int max)
-{
-    int count = 0;
-    pthread_mutex_lock(&playout->lock);
-    uint64_t oldest =
-        playout->next_id > PC_PLAYOUT_FRAMES ? playout->next_id - PC_PLAYOUT_FRAMES : 0;
-    for (uint64_t id = from_id > oldest ? from_id : oldest;
-         id < playout->next_id && count < max && playout->frames[id % PC_PLAYOUT_FRAMES].done; id++)
-        out[count++] = playout->frames[id % PC_PLAYOUT_FRAMES].frame;
-    pthread_mutex_unlock(&playout->lock);
-    return count;
-}
 
 /* ---- Pictures ---- */
 
@@ -93,13 +47,6 @@ static void drop_picture(struct pc_playout *playout)
     pc_decoded_release(&playout->pictures[playout->head].decoded);
     playout->head = (playout->head + 1) % PC_PLAYOUT_PICTURES;
     playout->length--;
-}
-
-/* Of the access unit that a picture comes from, which need not be the last one. NULL: too old. */
-static struct pc_received_frame *times_of(struct pc_playout *playout, int64_t tag)
-{
-    uint64_t id = (uint64_t)tag;
-    return tag >= 0 && is_kept(playout, id) ? &playout->frames[id % PC_PLAYOUT_FRAMES].frame : NULL;
 }
 
 /* Takes what `decoded` holds. */
@@ -113,7 +60,7 @@ static void add_picture(struct pc_playout *playout, struct pc_decoded *decoded)
 
     pthread_mutex_lock(&playout->lock);
     struct pc_received_frame unknown = {0};
-    struct pc_received_frame *times = times_of(playout, decoded->tag);
+    struct pc_received_frame *times = pc_frame_log_find(&playout->log, (uint64_t)decoded->tag);
     if (times == NULL)
         times = &unknown;
     times->decoded_ns = decoded_ns;
@@ -194,7 +141,7 @@ static bool skip_to_idr(struct pc_playout *playout, uint64_t *counter)
     struct pc_held_unit *unit;
     while ((unit = pc_unit_queue_drop(&playout->queue)) != NULL) {
         (*counter)++;
-        finish(playout, unit->id);
+        pc_frame_log_finish(&playout->log, unit->id);
         pc_held_unit_unref(unit);
     }
     return playout->queue.length > 0;
@@ -241,7 +188,7 @@ static void *run(void *context)
         bool good = decode(playout, unit), wanted = false;
         pthread_mutex_lock(&playout->lock);
         playout->decoding = false;
-        finish(playout, unit->id);
+        pc_frame_log_finish(&playout->log, unit->id);
         if (!good) {
             playout->stats.decode_errors++;
             wanted = !skip_to_idr(playout, &playout->stats.units_useless);
@@ -266,7 +213,7 @@ static void catch_up(struct pc_playout *playout, uint64_t now_ns)
         return;
     struct pc_held_unit *unit = pc_unit_queue_pop(&playout->queue);
     playout->stats.units_late++;
-    finish(playout, unit->id);
+    pc_frame_log_finish(&playout->log, unit->id);
     pc_held_unit_unref(unit);
     skip_to_idr(playout, &playout->stats.units_late);
 }
@@ -327,9 +274,10 @@ bool pc_playout_offer(struct pc_playout *playout, const struct pc_received_unit 
                       uint64_t now_ns)
 {
     bool good = true, queued = false, kept = false;
-    struct pc_held_unit *held = pc_held_unit_create(unit, playout->next_id, now_ns);
+    uint64_t id = playout->log.next_id; /* only this thread changes it */
+    struct pc_held_unit *held = pc_held_unit_create(unit, id, now_ns);
     pthread_mutex_lock(&playout->lock);
-    uint64_t id = begin_frame(playout, unit);
+    pc_frame_log_begin(&playout->log, unit);
     bool read = !playout->stopping;
     if (read && playout->settings.decode) {
         catch_up(playout, now_ns);
@@ -346,7 +294,7 @@ bool pc_playout_offer(struct pc_playout *playout, const struct pc_received_unit 
         good = good && kept;
     }
     if (!queued)
-        finish(playout, id);
+        pc_frame_log_finish(&playout->log, id);
     pthread_mutex_unlock(&playout->lock);
     if (queued)
         pthread_cond_signal(&playout->news);
@@ -372,6 +320,15 @@ void pc_playout_get_stats(struct pc_playout *playout, struct pc_reception_stats 
     *out = playout->stats;
     out->receiver = receiver;
     pthread_mutex_unlock(&playout->lock);
+}
+
+int pc_playout_frames(struct pc_playout *playout, uint64_t from_id, struct pc_received_frame *out,
+                      int max)
+{
+    pthread_mutex_lock(&playout->lock);
+    int count = pc_frame_log_read(&playout->log, from_id, out, max);
+    pthread_mutex_unlock(&playout->lock);
+    return count;
 }
 
 int pc_playout_fd(const struct pc_playout *playout)

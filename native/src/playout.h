@@ -15,7 +15,6 @@
 #define PC_PLAYOUT_PICTURES   16              /* at most */
 #define PC_PLAYOUT_KEPT       512             /* access units that wait for a recorder … */
 #define PC_PLAYOUT_KEPT_BYTES (64 * 1024 * 1024) /* … and their bytes */
-#define PC_PLAYOUT_FRAMES     4096               /* whose times are kept */
 
 struct pc_playout;
 
