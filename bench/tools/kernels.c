@@ -258,7 +258,7 @@ static uint64_t send_frame(void *context)
     uint64_t before = path->stats.sent_packets;
     path->now_ns += PC_NS_PER_S / 60;
     path->transport.retry_ns = 0;
-    pc_sender_offer(&path->sender, path->units[path->next++ % UNITS], path->now_ns);
+    pc_sender_offer(&path->sender, &path->feed, path->units[path->next++ % UNITS], path->now_ns);
     for (uint64_t now_ns = path->now_ns; path->sender.length > 0; now_ns += PC_NS_PER_MS)
         pc_sender_pump(&path->sender, scratch, now_ns, &path->stats);
     sent += path->stats.sent_packets - before;

@@ -28,8 +28,9 @@ void pc_history_clear(struct pc_history *history)
         drop_oldest(history);
 }
 
-void pc_history_add(struct pc_history *history, struct pc_access_unit *au, uint32_t payload_index,
-                    uint64_t index, uint64_t now_ns, uint64_t max_age_ns)
+void pc_history_add(struct pc_history *history, struct pc_access_unit *au,
+                    const struct pc_history_label *label, uint32_t payload_index, uint64_t index,
+                    uint64_t now_ns, uint64_t max_age_ns)
 {
     struct pc_history_entry *newest =
         history->length > 0 ? entry_at(history, history->length - 1) : NULL;
@@ -39,6 +40,7 @@ void pc_history_add(struct pc_history *history, struct pc_access_unit *au, uint3
         history->length++;
         newest = entry_at(history, history->length - 1);
         newest->au = pc_au_ref(au);
+        newest->label = *label;
         newest->first_index = index - payload_index;
     }
     assert(newest->first_index + payload_index == index);
@@ -53,12 +55,19 @@ void pc_history_expire(struct pc_history *history, uint64_t now_ns, uint64_t max
         drop_oldest(history);
 }
 
-struct pc_access_unit *pc_history_find(struct pc_history *history, uint16_t sequence,
-                                       uint32_t *payload_index, uint64_t *sent_ns)
+const struct pc_history_entry *pc_history_newest(const struct pc_history *history)
 {
     if (history->length == 0)
         return NULL;
-    const struct pc_history_entry *newest = entry_at(history, history->length - 1);
+    return &history->entries[(history->head + history->length - 1) % PC_HISTORY_UNITS];
+}
+
+const struct pc_history_entry *pc_history_find(const struct pc_history *history, uint16_t sequence,
+                                               uint32_t *payload_index)
+{
+    const struct pc_history_entry *newest = pc_history_newest(history);
+    if (newest == NULL)
+        return NULL;
     uint64_t last = newest->first_index + newest->count - 1;
     uint64_t back = (uint16_t)((uint16_t)last - sequence);
     if (back > last)
@@ -69,29 +78,17 @@ struct pc_access_unit *pc_history_find(struct pc_history *history, uint16_t sequ
     uint32_t low = 0, high = history->length;
     while (low < high) {
         uint32_t middle = (low + high) / 2;
-        if (entry_at(history, middle)->first_index <= index)
+        if (history->entries[(history->head + middle) % PC_HISTORY_UNITS].first_index <= index)
             low = middle + 1;
         else
             high = middle;
     }
     if (low == 0)
         return NULL;
-    struct pc_history_entry *entry = entry_at(history, low - 1);
+    const struct pc_history_entry *entry =
+        &history->entries[(history->head + low - 1) % PC_HISTORY_UNITS];
     if (index - entry->first_index >= entry->count)
         return NULL;
     *payload_index = (uint32_t)(index - entry->first_index);
-    *sent_ns = entry->sent_ns;
-    return entry->au;
-}
-
-struct pc_access_unit *pc_history_newest(const struct pc_history *history, uint32_t *payload_index,
-                                         uint16_t *sequence)
-{
-    if (history->length == 0)
-        return NULL;
-    const struct pc_history_entry *newest =
-        &history->entries[(history->head + history->length - 1) % PC_HISTORY_UNITS];
-    *payload_index = newest->count - 1;
-    *sequence = (uint16_t)(newest->first_index + newest->count - 1);
-    return newest->au;
+    return entry;
 }

@@ -105,6 +105,8 @@ static int detach_feed(struct pc_hub *hub, void *context)
 {
     for (unsigned p = 0; p < hub->peers.count; p++) {
         struct pc_sender *sender = &hub->peers.peers[p]->sender;
+        if (sender->next_feed == context)
+            pc_sender_move(sender, sender->feed);
         if (sender->feed != context)
             continue;
         pc_sender_bye(sender, hub->scratch, pc_now_ns(), &hub->stats);

@@ -163,8 +163,7 @@ static void take_news(struct pc_hub *hub, struct pc_feed *feed, uint64_t now_ns)
     while ((au = pc_feed_pop(feed)) != NULL) {
         bool taken = false;
         for (unsigned p = 0; p < peers->count; p++)
-            if (peers->peers[p]->sender.feed == feed &&
-                pc_sender_offer(&peers->peers[p]->sender, au, now_ns))
+            if (pc_sender_offer(&peers->peers[p]->sender, feed, au, now_ns))
                 taken = true;
         if (!taken)
             pc_feed_drain(feed, au->frame_id);

@@ -24,13 +24,16 @@ void pc_sender_init(struct pc_sender *sender, struct pc_transport *transport)
     pc_history_init(&sender->history);
 }
 
-/* The unit has left: the next frame may be taken, unless the network has to drain before. */
-static void drain(struct pc_sender *sender, uint64_t frame_id, uint64_t now_ns)
+/* The unit at the head has left: the next frame may be taken, unless the network has to drain
+ * before. */
+static void drain(struct pc_sender *sender, uint64_t now_ns)
 {
-    if (now_ns < sender->rate.hold_until_ns)
+    uint64_t frame_id = sender->queue[sender->head].au->frame_id;
+    struct pc_feed *feed = sender->queue[sender->head].feed;
+    if (now_ns < sender->rate.hold_until_ns && feed == sender->feed)
         sender->undrained = frame_id + 1;
     else
-        pc_feed_drain(sender->feed, frame_id);
+        pc_feed_drain(feed, frame_id);
 }
 
 static void release(struct pc_sender *sender)
@@ -42,7 +45,7 @@ static void release(struct pc_sender *sender)
 
 static void let_go_of_head(struct pc_sender *sender)
 {
-    pc_au_unref(sender->queue[sender->head]);
+    pc_au_unref(sender->queue[sender->head].au);
     sender->head = (sender->head + 1) % PC_SENDER_QUEUE;
     sender->length--;
     sender->next_payload = 0;
@@ -54,7 +57,7 @@ static void let_go_of_head(struct pc_sender *sender)
 static void clear_queue(struct pc_sender *sender)
 {
     while (sender->length > 0) {
-        pc_feed_drain(sender->feed, sender->queue[sender->head]->frame_id);
+        pc_feed_drain(sender->queue[sender->head].feed, sender->queue[sender->head].au->frame_id);
         let_go_of_head(sender);
     }
 }
@@ -76,7 +79,7 @@ static uint32_t read_u32(const uint8_t *p)
  * real time goes. */
 static uint32_t rtp_offset(const struct pc_sender *sender, const struct pc_feed *feed)
 {
-    return sender->rtp_zero + (uint32_t)(feed->epoch_ns * 9 / 100000);
+    return sender->rtp_zero + (uint32_t)(feed->epoch_ns * 9 / 100000) + sender->moves;
 }
 
 /* Without a controller an ordinary frame goes out as fast as its slices are ready; what is beyond
@@ -229,6 +232,39 @@ int pc_sender_start(struct pc_sender *sender, struct pc_feed *feed,
     return 0;
 }
 
+/* Move nowhere. */
+static void stay(struct pc_sender *sender)
+{
+    if (sender->next_feed != NULL)
+        pc_feed_remove_receiver(sender->next_feed);
+    sender->next_feed = NULL;
+}
+
+void pc_sender_move(struct pc_sender *sender, struct pc_feed *feed)
+{
+    if (feed == sender->next_feed || (feed == sender->feed && sender->next_feed == NULL))
+        return;
+    stay(sender);
+    if (feed == sender->feed)
+        return;
+    sender->next_feed = feed;
+    pc_feed_request_idr(feed);
+    pc_feed_add_receiver(feed);
+}
+
+/* The feed that is moved to has an IDR: what waits of the old one still goes out before it. Both
+ * may have a unit of the same picture: the new one is later by a tick of the RTP clock, so that
+ * they are two frames for the receiver. */
+static void arrive(struct pc_sender *sender)
+{
+    release(sender);
+    pc_feed_remove_receiver(sender->feed);
+    sender->feed = sender->next_feed;
+    sender->next_feed = NULL;
+    sender->moves++;
+    sender->rtp_offset = rtp_offset(sender, sender->feed);
+}
+
 /* Nothing more of what was offered goes out, or is sent again. */
 static void forget_media(struct pc_sender *sender)
 {
@@ -241,6 +277,7 @@ static void forget_media(struct pc_sender *sender)
 void pc_sender_stop(struct pc_sender *sender)
 {
     forget_media(sender);
+    stay(sender);
     if (sender->feed != NULL)
         pc_feed_remove_receiver(sender->feed);
     sender->feed = NULL;
@@ -266,20 +303,28 @@ static void drop_queue(struct pc_sender *sender)
     pc_feed_request_idr(sender->feed);
 }
 
-bool pc_sender_offer(struct pc_sender *sender, struct pc_access_unit *au, uint64_t now_ns)
+bool pc_sender_offer(struct pc_sender *sender, struct pc_feed *feed, struct pc_access_unit *au,
+                     uint64_t now_ns)
 {
-    if (sender->transport->udp == NULL || (sender->waiting_for_idr && !au->idr))
+    if (sender->transport->udp == NULL)
+        return false;
+    if (feed == sender->next_feed && au->idr)
+        arrive(sender);
+    if (feed != sender->feed || (sender->waiting_for_idr && !au->idr))
         return false;
     if (sender->length == PC_SENDER_QUEUE ||
-        (sender->length > 0 && now_ns - sender->queued_ns[sender->head] > PC_SENDER_QUEUE_NS)) {
+        (sender->length > 0 &&
+         now_ns - sender->queue[sender->head].queued_ns > PC_SENDER_QUEUE_NS)) {
         drop_queue(sender);
         if (!au->idr)
             return false;
     }
     sender->waiting_for_idr = false;
     unsigned tail = (sender->head + sender->length++) % PC_SENDER_QUEUE;
-    sender->queue[tail] = pc_au_ref(au);
-    sender->queued_ns[tail] = now_ns;
+    sender->queue[tail].au = pc_au_ref(au);
+    sender->queue[tail].feed = feed;
+    sender->queue[tail].timestamp = au->rtp_time + sender->rtp_offset;
+    sender->queue[tail].queued_ns = now_ns;
     return true;
 }
 
@@ -289,9 +334,13 @@ static size_t send_batch(struct pc_sender *sender, struct pc_access_unit *au, ui
                          bool complete, uint8_t *scratch, double budget, uint64_t now_ns,
                          struct pc_hub_stats *hub)
 {
+    const struct pc_history_label label = {
+        .timestamp = sender->queue[sender->head].timestamp,
+        .frame = sender->frame,
+    };
     struct pc_rtp_fields fields = {
         .payload_type = sender->media.payload_type,
-        .timestamp = au->rtp_time + sender->rtp_offset,
+        .timestamp = label.timestamp,
         .ssrc = sender->media.ssrc,
         .send_ns = now_ns,
     };
@@ -309,8 +358,8 @@ static size_t send_batch(struct pc_sender *sender, struct pc_access_unit *au, ui
         fields.marker = complete && sender->next_payload + 1 == ready;
         size_t size = pc_sender_write_packet(sender, scratch + used, &fields, PC_PACKET_MEDIA,
                                              sender->next_index, &piece, 1);
-        pc_history_add(&sender->history, au, sender->next_payload, sender->next_index, now_ns,
-                       PC_HISTORY_AGE_NS);
+        pc_history_add(&sender->history, au, &label, sender->next_payload, sender->next_index,
+                       now_ns, PC_HISTORY_AGE_NS);
         sender->next_index++;
         sender->next_payload++;
         if (size == 0)
@@ -372,7 +421,7 @@ static uint64_t pump_unit(struct pc_sender *sender, struct pc_access_unit *au, u
 static void finish_unit(struct pc_sender *sender, struct pc_access_unit *au, uint8_t *scratch,
                         uint64_t now_ns, struct pc_hub_stats *hub)
 {
-    size_t bytes = pc_sender_finish_block(sender, au->idr, au->rtp_time + sender->rtp_offset,
+    size_t bytes = pc_sender_finish_block(sender, au->idr, sender->queue[sender->head].timestamp,
                                           scratch, now_ns, hub);
     pc_pacer_spend(&sender->pacer, bytes);
     if (au->clock != NULL && !pc_frame_reached(au->clock, PC_STAGE_LAST_SENT))
@@ -380,7 +429,7 @@ static void finish_unit(struct pc_sender *sender, struct pc_access_unit *au, uin
     pc_sender_probe(sender, scratch, now_ns, hub);
     sender->stats.frames++;
     sender->frame++;
-    drain(sender, au->frame_id, now_ns);
+    drain(sender, now_ns);
     let_go_of_head(sender);
 }
 
@@ -388,7 +437,7 @@ static uint64_t pump_queue(struct pc_sender *sender, uint8_t *scratch, uint64_t 
                            struct pc_hub_stats *hub)
 {
     while (sender->length > 0) {
-        struct pc_access_unit *au = sender->queue[sender->head];
+        struct pc_access_unit *au = sender->queue[sender->head].au;
         bool complete;
         uint32_t ready = pc_au_ready(au, &complete);
         uint64_t next = pump_unit(sender, au, ready, complete, scratch, now_ns, hub);

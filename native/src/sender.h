@@ -34,6 +34,7 @@ struct pc_sender {
 
     /* media; feed is NULL while nothing is sent */
     struct pc_feed *feed;
+    struct pc_feed *next_feed; /* … goes on with this one's next IDR; NULL = it stays */
     struct pc_media_settings media;
     struct pc_rtp_extensions extensions;
     bool started;        /* media was sent with these keys, once at least */
@@ -42,11 +43,16 @@ struct pc_sender {
     uint64_t next_rtx_index, next_fec_index;
     uint32_t rtp_zero;   /* RTP time of CLOCK_MONOTONIC's zero, random */
     uint32_t rtp_offset; /* … of the feed's zero */
+    uint32_t moves;      /* to another feed */
     uint64_t payload_bytes;
 
     /* queue */
-    struct pc_access_unit *queue[PC_SENDER_QUEUE];
-    uint64_t queued_ns[PC_SENDER_QUEUE];
+    struct {
+        struct pc_access_unit *au;
+        struct pc_feed *feed;
+        uint32_t timestamp; /* RTP */
+        uint64_t queued_ns;
+    } queue[PC_SENDER_QUEUE];
     unsigned head, length;
     uint32_t next_payload; /* of the unit at the head */
     bool waiting_for_idr;
@@ -98,9 +104,14 @@ int pc_sender_start(struct pc_sender *sender, struct pc_feed *feed,
                     uint64_t now_ns);
 void pc_sender_stop(struct pc_sender *sender);
 
-/* A new access unit of the feed: takes a reference and queues it (true), or passes it over because
- * an IDR is awaited (false). */
-bool pc_sender_offer(struct pc_sender *sender, struct pc_access_unit *au, uint64_t now_ns);
+/* Go on with another encode of the same stream and codec, from its next IDR on; until then with the
+ * present one. Called again: with that one instead. */
+void pc_sender_move(struct pc_sender *sender, struct pc_feed *feed);
+
+/* A new access unit of a feed: takes a reference and queues it (true), or passes it over because it
+ * is of another feed, or an IDR is awaited (false). */
+bool pc_sender_offer(struct pc_sender *sender, struct pc_feed *feed, struct pc_access_unit *au,
+                     uint64_t now_ns);
 
 /* Send what is published, as far as pacer and kernel allow. Returns when to call again (UINT64_MAX:
  * when something new is published). What was sent is counted in `hub`. */

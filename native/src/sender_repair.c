@@ -71,10 +71,12 @@ size_t pc_sender_finish_block(struct pc_sender *sender, bool idr, uint32_t times
 
 /* A stream of its own whose payload starts with the original sequence number. Returns the bytes
  * sent. */
-static size_t send_rtx(struct pc_sender *sender, struct pc_access_unit *au, uint32_t payload_index,
-                       uint16_t sequence, enum pc_packet_kind kind, uint8_t *scratch,
+static size_t send_rtx(struct pc_sender *sender, const struct pc_history_entry *entry,
+                       uint32_t payload_index, enum pc_packet_kind kind, uint8_t *scratch,
                        uint64_t now_ns, struct pc_hub_stats *hub)
 {
+    struct pc_access_unit *au = entry->au;
+    uint16_t sequence = (uint16_t)(entry->first_index + payload_index);
     bool complete;
     uint32_t ready = pc_au_ready(au, &complete);
     const uint8_t original[2] = {(uint8_t)(sequence >> 8), (uint8_t)sequence};
@@ -85,7 +87,7 @@ static size_t send_rtx(struct pc_sender *sender, struct pc_access_unit *au, uint
     struct pc_rtp_fields fields = {
         .marker = complete && payload_index + 1 == ready,
         .payload_type = sender->media.rtx_payload_type,
-        .timestamp = au->rtp_time + sender->rtp_offset,
+        .timestamp = entry->label.timestamp,
         .ssrc = sender->media.rtx_ssrc,
         .send_ns = now_ns,
     };
@@ -121,17 +123,16 @@ void pc_sender_resend(struct pc_sender *sender, uint16_t sequence, uint8_t *scra
                       uint64_t now_ns, struct pc_hub_stats *hub)
 {
     uint32_t payload_index;
-    uint64_t sent_ns;
-    struct pc_access_unit *au = NULL;
+    const struct pc_history_entry *entry = NULL;
     if (may_resend(sender, now_ns))
-        au = pc_history_find(&sender->history, sequence, &payload_index, &sent_ns);
-    if (au == NULL || !pc_loss_control_worth_resending(&sender->rate.loss, sent_ns, now_ns) ||
+        entry = pc_history_find(&sender->history, sequence, &payload_index);
+    if (entry == NULL ||
+        !pc_loss_control_worth_resending(&sender->rate.loss, entry->sent_ns, now_ns) ||
         resent_just_now(sender, sequence, now_ns)) {
         sender->stats.rtx_refused++;
         return;
     }
-    size_t size =
-        send_rtx(sender, au, payload_index, sequence, PC_PACKET_RTX, scratch, now_ns, hub);
+    size_t size = send_rtx(sender, entry, payload_index, PC_PACKET_RTX, scratch, now_ns, hub);
     if (size == 0)
         return;
     pc_pacer_spend(&sender->rtx_budget, size);
@@ -154,13 +155,11 @@ void pc_sender_probe(struct pc_sender *sender, uint8_t *scratch, uint64_t now_ns
     sender->probe_credit += bps / 8e9 * (double)since_ns;
     if (sender->probe_credit > PROBE_BYTES_MAX)
         sender->probe_credit = PROBE_BYTES_MAX;
-    uint32_t payload_index;
-    uint16_t sequence;
-    struct pc_access_unit *au = pc_history_newest(&sender->history, &payload_index, &sequence);
-    while (au != NULL && sender->probe_credit > 0 &&
+    const struct pc_history_entry *newest = pc_history_newest(&sender->history);
+    while (newest != NULL && sender->probe_credit > 0 &&
            pc_transport_ready(sender->transport, now_ns)) {
         size_t size =
-            send_rtx(sender, au, payload_index, sequence, PC_PACKET_PADDING, scratch, now_ns, hub);
+            send_rtx(sender, newest, newest->count - 1, PC_PACKET_PADDING, scratch, now_ns, hub);
         if (size == 0)
             return;
         sender->probe_credit -= (double)size;

@@ -22,10 +22,22 @@ static struct pc_access_unit *make_unit(struct pc_au_pool *pool, uint32_t count)
     return au;
 }
 
+static const struct pc_history_label label = {.timestamp = 90, .frame = 7};
+
+static struct pc_access_unit *find(uint16_t sequence, uint32_t *payload)
+{
+    const struct pc_history_entry *entry = pc_history_find(&history, sequence, payload);
+    if (entry == NULL)
+        return NULL;
+    CHECK_EQ(entry->label.timestamp, 90);
+    CHECK_EQ(entry->label.frame, 7);
+    return entry->au;
+}
+
 static void add_all(struct pc_access_unit *au, uint64_t first_index, uint64_t now_ns)
 {
     for (uint32_t i = 0; i < au->count; i++)
-        pc_history_add(&history, au, i, first_index + i, now_ns, SECOND);
+        pc_history_add(&history, au, &label, i, first_index + i, now_ns, SECOND);
 }
 
 static void finds_every_packet_and_no_other(void)
@@ -43,9 +55,7 @@ static void finds_every_packet_and_no_other(void)
     int found = 0;
     for (uint32_t sequence = 0; sequence < 65536; sequence++) {
         uint32_t payload = 99;
-        uint64_t sent_ns;
-        struct pc_access_unit *au =
-            pc_history_find(&history, (uint16_t)sequence, &payload, &sent_ns);
+        struct pc_access_unit *au = find((uint16_t)sequence, &payload);
         if (au == NULL)
             continue;
         found++;
@@ -67,14 +77,13 @@ static void finds_only_what_was_sent_of_a_unit(void)
     struct pc_au_pool *pool = pc_au_pool_create(2);
     struct pc_access_unit *au = make_unit(pool, 4);
     uint32_t payload = 0;
-    uint64_t sent_ns;
     pc_history_init(&history);
-    CHECK(pc_history_find(&history, 10, &payload, &sent_ns) == NULL);
-    pc_history_add(&history, au, 0, 10, 0, SECOND);
-    pc_history_add(&history, au, 1, 11, 0, SECOND);
-    CHECK(pc_history_find(&history, 9, &payload, &sent_ns) == NULL);
-    CHECK(pc_history_find(&history, 11, &payload, &sent_ns) == au && payload == 1);
-    CHECK(pc_history_find(&history, 12, &payload, &sent_ns) == NULL);
+    CHECK(find(10, &payload) == NULL);
+    pc_history_add(&history, au, &label, 0, 10, 0, SECOND);
+    pc_history_add(&history, au, &label, 1, 11, 0, SECOND);
+    CHECK(find(9, &payload) == NULL);
+    CHECK(find(11, &payload) == au && payload == 1);
+    CHECK(find(12, &payload) == NULL);
     pc_history_clear(&history);
     pc_au_unref(au);
     pc_au_pool_release(pool);
@@ -85,14 +94,13 @@ static void numbers_between_units_are_not_found(void)
     struct pc_au_pool *pool = pc_au_pool_create(2);
     struct pc_access_unit *first = make_unit(pool, 2), *second = make_unit(pool, 2);
     uint32_t payload = 0;
-    uint64_t sent_ns;
     pc_history_init(&history);
     add_all(first, 10, 0);
     add_all(second, 14, 0);
-    CHECK(pc_history_find(&history, 11, &payload, &sent_ns) == first);
-    CHECK(pc_history_find(&history, 12, &payload, &sent_ns) == NULL);
-    CHECK(pc_history_find(&history, 13, &payload, &sent_ns) == NULL);
-    CHECK(pc_history_find(&history, 14, &payload, &sent_ns) == second);
+    CHECK(find(11, &payload) == first);
+    CHECK(find(12, &payload) == NULL);
+    CHECK(find(13, &payload) == NULL);
+    CHECK(find(14, &payload) == second);
     pc_history_clear(&history);
     pc_au_unref(first);
     pc_au_unref(second);
@@ -108,12 +116,11 @@ static void holds_one_reference_a_unit(void)
     add_all(au, 0, 0);
     CHECK_EQ(references(au), 2);
     uint32_t payload;
-    uint64_t sent_ns;
-    CHECK(pc_history_find(&history, 0, &payload, &sent_ns) == au);
+    CHECK(find(0, &payload) == au);
     CHECK_EQ(references(au), 2);
     pc_history_clear(&history);
     CHECK_EQ(references(au), 1);
-    CHECK(pc_history_find(&history, 0, &payload, &sent_ns) == NULL);
+    CHECK(find(0, &payload) == NULL);
     pc_au_unref(au);
     pc_au_pool_release(pool);
 }
@@ -123,7 +130,6 @@ static void lets_go_of_the_oldest_when_full(void)
     struct pc_au_pool *pool = pc_au_pool_create(PC_HISTORY_UNITS + 2);
     struct pc_access_unit *units[PC_HISTORY_UNITS + 1];
     uint32_t payload;
-    uint64_t sent_ns;
     pc_history_init(&history);
     for (int i = 0; i <= PC_HISTORY_UNITS; i++) {
         units[i] = make_unit(pool, 1);
@@ -131,10 +137,9 @@ static void lets_go_of_the_oldest_when_full(void)
     }
     CHECK_EQ(references(units[0]), 1);
     CHECK_EQ(references(units[1]), 2);
-    CHECK(pc_history_find(&history, 0, &payload, &sent_ns) == NULL);
-    CHECK(pc_history_find(&history, 1, &payload, &sent_ns) == units[1]);
-    CHECK(pc_history_find(&history, PC_HISTORY_UNITS, &payload, &sent_ns) ==
-          units[PC_HISTORY_UNITS]);
+    CHECK(find(0, &payload) == NULL);
+    CHECK(find(1, &payload) == units[1]);
+    CHECK(find(PC_HISTORY_UNITS, &payload) == units[PC_HISTORY_UNITS]);
     pc_history_clear(&history);
     for (int i = 0; i <= PC_HISTORY_UNITS; i++) {
         CHECK_EQ(references(units[i]), 1);
@@ -148,22 +153,21 @@ static void lets_go_of_what_is_too_old(void)
     struct pc_au_pool *pool = pc_au_pool_create(4);
     struct pc_access_unit *units[3];
     uint32_t payload;
-    uint64_t sent_ns;
     pc_history_init(&history);
     for (int i = 0; i < 3; i++)
         units[i] = make_unit(pool, 2);
     add_all(units[0], 0, 0);
     add_all(units[1], 2, 1);
     add_all(units[2], 4, SECOND);
-    CHECK(pc_history_find(&history, 0, &payload, &sent_ns) == units[0]); /* just not too old */
+    CHECK(find(0, &payload) == units[0]); /* just not too old */
     pc_history_expire(&history, SECOND + 1, SECOND);
-    CHECK(pc_history_find(&history, 0, &payload, &sent_ns) == NULL);
+    CHECK(find(0, &payload) == NULL);
     CHECK_EQ(references(units[0]), 1);
-    CHECK(pc_history_find(&history, 2, &payload, &sent_ns) == units[1]);
+    CHECK(find(2, &payload) == units[1]);
     /* sending expires, too, and keeps what it just sent */
     add_all(units[0], 6, 5 * SECOND);
-    CHECK(pc_history_find(&history, 5, &payload, &sent_ns) == NULL);
-    CHECK(pc_history_find(&history, 7, &payload, &sent_ns) == units[0] && payload == 1);
+    CHECK(find(5, &payload) == NULL);
+    CHECK(find(7, &payload) == units[0] && payload == 1);
     pc_history_expire(&history, 60 * SECOND, SECOND);
     for (int i = 0; i < 3; i++) {
         CHECK_EQ(references(units[i]), 1);
@@ -183,9 +187,7 @@ static void the_newest_wins_when_the_number_has_wrapped(void)
     }
     for (uint64_t index = 60 * 1200 - 65536; index < 60 * 1200; index++) {
         uint32_t payload = 0;
-        uint64_t sent_ns;
-        CHECK(pc_history_find(&history, (uint16_t)index, &payload, &sent_ns) ==
-              units[index / 1200]);
+        CHECK(find((uint16_t)index, &payload) == units[index / 1200]);
         CHECK_EQ(payload, index % 1200);
     }
     pc_history_clear(&history);

@@ -108,7 +108,7 @@ static struct pc_access_unit *unit(bool idr, int count, size_t size, bool comple
 
 static bool offer(struct pc_access_unit *au, uint64_t now_ns)
 {
-    bool taken = pc_sender_offer(&s.sender, au, now_ns);
+    bool taken = pc_sender_offer(&s.sender, &s.feed, au, now_ns);
     pc_au_unref(au);
     return taken;
 }
@@ -251,7 +251,7 @@ static void slices_leave_before_the_frame_is_complete(void)
 {
     start(0);
     struct pc_access_unit *au = unit(true, 2, 800, false);
-    pc_sender_offer(&s.sender, au, T0);
+    pc_sender_offer(&s.sender, &s.feed, au, T0);
     CHECK_EQ(pc_sender_pump(&s.sender, s.scratch, T0, &s.hub), UINT64_MAX);
     CHECK_EQ(receive(got, 300, 0), 2);
     CHECK(!got[1].rtp.marker);
@@ -413,6 +413,70 @@ static void a_second_stream_never_uses_a_nonce_again(void)
     CHECK_EQ(receive(got, 300, 0), 1);
     CHECK_EQ(got[0].rtp.sequence, 2);
     finish();
+}
+
+static void a_move_waits_for_an_idr_of_the_other_feed(void)
+{
+    start(0);
+    struct pc_feed other;
+    pc_feed_init(&other, PC_CODEC_H264, 1, 0, s.wake_fd);
+    pc_feed_set_rate(&other, BITRATE / 4, 50);
+    CHECK(offer(unit(true, 2, 100, true), T0));
+    pc_sender_move(&s.sender, &other);
+    CHECK_EQ(atomic_load(&s.feed.receivers), 1);
+    CHECK_EQ(atomic_load(&other.receivers), 1);
+    CHECK(atomic_load(&other.idr_wanted));
+
+    struct pc_access_unit *early = unit(false, 1, 100, true);
+    CHECK(!pc_sender_offer(&s.sender, &other, early, T0));
+    pc_au_unref(early);
+    CHECK(offer(unit(false, 2, 100, true), T0)); /* until then the old one goes on */
+    s.next_frame--;                              /* the IDR is of the same picture */
+    struct pc_access_unit *idr = unit(true, 3, 100, true), *next = unit(false, 1, 100, true);
+    CHECK(pc_sender_offer(&s.sender, &other, idr, T0));
+    CHECK_EQ(atomic_load(&s.feed.receivers), 0);
+    CHECK(!offer(unit(false, 2, 100, true), T0));
+    CHECK(pc_sender_offer(&s.sender, &other, next, T0));
+    pc_sender_pump(&s.sender, s.scratch, T0, &s.hub);
+    CHECK_EQ(receive(got, 300, 0), 8);
+    for (int i = 1; i < 8; i++)
+        CHECK_EQ((uint16_t)(got[i].rtp.sequence - got[i - 1].rtp.sequence), 1);
+    CHECK_EQ(got[4].rtp.timestamp - got[3].rtp.timestamp, 1); /* two frames for the receiver */
+    CHECK_EQ(got[7].rtp.timestamp - got[4].rtp.timestamp, 1800);
+    CHECK_EQ(atomic_load(&s.feed.drained), 2);
+    CHECK(atomic_load(&other.drained) > 2);
+
+    uint32_t before =
+        got[2].rtp.timestamp; /* what was sent before the move is sent again as it was */
+    send_nack(SSRC, got[2].rtp.sequence, 0, T0);
+    CHECK_EQ(receive(got, 300, 0), 1);
+    CHECK_EQ(got[0].rtp.timestamp, before);
+    pc_au_unref(idr);
+    pc_au_unref(next);
+    finish();
+    CHECK_EQ(atomic_load(&other.receivers), 0);
+    pc_feed_free(&other);
+}
+
+static void a_move_can_be_taken_back(void)
+{
+    start(0);
+    struct pc_feed other;
+    pc_feed_init(&other, PC_CODEC_H264, 1, 0, s.wake_fd);
+    pc_feed_set_rate(&other, BITRATE / 4, 50);
+    pc_sender_move(&s.sender, &other);
+    pc_sender_move(&s.sender, &other);
+    CHECK_EQ(atomic_load(&other.receivers), 1);
+    pc_sender_move(&s.sender, &s.feed);
+    CHECK_EQ(atomic_load(&other.receivers), 0);
+    struct pc_access_unit *idr = unit(true, 3, 100, true);
+    CHECK(!pc_sender_offer(&s.sender, &other, idr, T0));
+    CHECK(pc_sender_offer(&s.sender, &s.feed, idr, T0));
+    pc_au_unref(idr);
+    pc_sender_move(&s.sender, &other);
+    finish(); /* who leaves in the middle of a move leaves both */
+    CHECK_EQ(atomic_load(&other.receivers), 0);
+    pc_feed_free(&other);
 }
 
 static void settings_that_make_no_sense_are_refused(void)
@@ -690,6 +754,8 @@ int main(void)
     RUN(a_frame_that_is_late_is_not_sent);
     RUN(a_peer_without_a_path_takes_nothing_and_begins_anew);
     RUN(a_second_stream_never_uses_a_nonce_again);
+    RUN(a_move_waits_for_an_idr_of_the_other_feed);
+    RUN(a_move_can_be_taken_back);
     RUN(settings_that_make_no_sense_are_refused);
     RUN(a_socket_that_cannot_send_is_left_alone_for_a_moment);
     RUN(a_full_socket_is_waited_for);

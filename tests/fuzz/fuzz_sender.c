@@ -178,7 +178,7 @@ static void offer(void)
     au->idr = (shape & 3) == 0;
     append(au, take() + 1, 1 + take() * 4, (shape & 4) != 0);
     if (f.sender.feed != NULL)
-        pc_sender_offer(&f.sender, au, f.now_ns);
+        pc_sender_offer(&f.sender, &f.feed, au, f.now_ns);
 }
 
 static void say_rtcp(void)
@@ -206,7 +206,7 @@ static void pump(void)
     if (refusal == 0 && next == UINT64_MAX && f.sender.length > 0 && f.transport.udp != NULL) {
         /* Nothing more to do for what is published: all of it went out. */
         bool complete;
-        REQUIRE(f.sender.next_payload == pc_au_ready(f.sender.queue[f.sender.head], &complete));
+        REQUIRE(f.sender.next_payload == pc_au_ready(f.sender.queue[f.sender.head].au, &complete));
         REQUIRE(!complete);
     }
 }
