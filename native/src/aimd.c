@@ -9,6 +9,9 @@ static const double response_base_s = 0.1;
 static const double packet_bits = 1200 * 8;
 static const double received_most = 1.5; /* the rate, over what is received */
 
+#define PATIENCE_LEAST_NS 10000000ull
+#define PATIENCE_MOST_NS  200000000ull
+
 void pc_aimd_init(struct pc_aimd *aimd, double bps)
 {
     *aimd = (struct pc_aimd){.state = PC_AIMD_INCREASE, .bps = bps};
@@ -56,6 +59,17 @@ static void increase(struct pc_aimd *aimd, double received_bps, uint64_t rtt_ns,
         aimd->bps = fmin(aimd->bps + more, most);
 }
 
+/* One reduction has to be seen before the next. */
+static bool may_decrease(const struct pc_aimd *aimd, double received_bps, uint64_t rtt_ns,
+                         uint64_t now_ns)
+{
+    uint64_t patience_ns = rtt_ns < PATIENCE_LEAST_NS  ? PATIENCE_LEAST_NS
+                           : rtt_ns > PATIENCE_MOST_NS ? PATIENCE_MOST_NS
+                                                       : rtt_ns;
+    return now_ns - aimd->decreased_ns >= patience_ns ||
+           (received_bps > 0 && received_bps < 0.5 * aimd->bps);
+}
+
 static void decrease(struct pc_aimd *aimd, double received_bps, uint64_t now_ns)
 {
     double came_through = received_bps > 0 ? received_bps : aimd->bps;
@@ -86,7 +100,8 @@ double pc_aimd_update(struct pc_aimd *aimd, enum pc_usage usage, double received
     if (aimd->state == PC_AIMD_INCREASE) {
         increase(aimd, received_bps, rtt_ns, fps, dt);
     } else if (aimd->state == PC_AIMD_DECREASE) {
-        decrease(aimd, received_bps, now_ns);
+        if (may_decrease(aimd, received_bps, rtt_ns, now_ns))
+            decrease(aimd, received_bps, now_ns);
         aimd->state = PC_AIMD_HOLD;
     }
     return aimd->bps;

@@ -82,8 +82,6 @@ void pc_gcc_controller_feedback(struct pc_gcc_controller *controller,
                    pc_rate_meter_bps(&path->received, RECEIVED_US),
                    pc_path_meter_rtt_ns(path, now_ns), settings->fps, now_ns);
     aimd->bps = fmin(fmax(aimd->bps, settings->min_bps), settings->max_bps);
-    if (controller->trendline.usage == PC_USAGE_OVER)
-        controller->trendline.usage = PC_USAGE_NORMAL; /* once a detection */
     bound_by_loss(controller, settings, path, now_ns);
 }
 

@@ -19,11 +19,21 @@ static const double drain_share = 0.85, resume_share = 0.93;
  * and give up in proportion: that makes them equal. */
 static const double increase = 0.12, increase_growth = 0.15, increase_most = 1.5;
 
+static const double start_doubling_s = 0.15;
+
+/* Against traffic that fills the queue: a share of what comes through within trains, which is more
+ * than what is left. */
+static const double compete_most = 0.65, compete_least = 0.1, compete_increase = 0.1;
+static const double compete_loss = 0.02, compete_decrease = 0.85;
+
 /* Beyond so many frame intervals of queue, the next frame would only be late. */
 static const double hold_intervals = 2.5;
 
 static const double silence_decay = 0.8;
 
+static const double flat_us = 3000;
+
+#define FLAT_NS            600000000ull
 #define QUEUE_WINDOW_NS    45000000ull
 #define CAPACITY_WINDOW_NS 250000000ull
 #define SILENCE_STEP_NS    100000000ull
@@ -89,6 +99,15 @@ static int queue_trains(const struct pc_train_controller *controller)
     return pc_train_meter_within(&controller->trains, (uint64_t)fmin(window_ns, 200e6));
 }
 
+static struct pc_train_rate capacity(const struct pc_train_controller *controller)
+{
+    int trains = pc_train_meter_within(&controller->trains, CAPACITY_WINDOW_NS);
+    uint64_t fresh = controller->trains.count - controller->fresh_from;
+    if (fresh < (uint64_t)trains)
+        trains = fresh < 2 ? 2 : (int)fresh;
+    return pc_train_meter_rate(&controller->trains, trains);
+}
+
 static void measure(struct pc_train_controller *controller)
 {
     const struct pc_train *newest = pc_train_meter_get(&controller->trains, 0);
@@ -98,48 +117,73 @@ static void measure(struct pc_train_controller *controller)
     controller->heard_sent_ns = newest->last_sent_ns;
     controller->heard_queue_us = newest->last_delay_us - base;
 
-    int trains = pc_train_meter_within(&controller->trains, CAPACITY_WINDOW_NS);
-    struct pc_train_rate rate = pc_train_meter_rate(&controller->trains, trains);
+    struct pc_train_rate rate = capacity(controller);
     if (rate.bps > 0)
         controller->capacity_bps = rate.bps;
 }
 
-/* At which rate do the trains come through that met the queue? */
-static double queued_rate(const struct pc_train_controller *controller)
+/* How many of the newest trains met the queue, at least two. */
+static int queued_trains(const struct pc_train_controller *controller)
 {
     int trains = 0;
+    double limit_us = queue_limit_us(controller) / 2;
     const struct pc_train *train;
     while ((train = pc_train_meter_get(&controller->trains, trains)) != NULL &&
-           (double)train->queue_us > queue_limit_us(controller) / 2)
+           (double)train->last_delay_us - (double)train->delay_us + (double)train->queue_us >
+               limit_us)
         trains++;
-    struct pc_train_rate rate = pc_train_meter_rate(&controller->trains, trains < 2    ? 2
-                                                                         : trains > 15 ? 15
-                                                                                       : trains);
-    return rate.bps > 0 && rate.error < 0.5 ? rate.bps : HUGE_VAL;
+    return trains < 2 ? 2 : trains;
+}
+
+/* What of the target the path takes: by the rate within trains, and by how the queue grows from
+ * train to train. */
+static double passing_rate(const struct pc_train_controller *controller)
+{
+    int trains = queued_trains(controller);
+    if (trains > 15)
+        trains = 15;
+    struct pc_train_rate rate = pc_train_meter_rate(&controller->trains, trains);
+    double within_bps = rate.bps > 0 && rate.error < 0.5 ? rate.bps : HUGE_VAL;
+
+    const struct pc_train *newest = pc_train_meter_get(&controller->trains, 0);
+    const struct pc_train *oldest = NULL;
+    for (int back = trains < 8 ? trains : 8; back > 0 && oldest == NULL; back--)
+        oldest = pc_train_meter_get(&controller->trains, back);
+    if (oldest == NULL)
+        return within_bps;
+    double sent_us = (double)(newest->sent_ns - oldest->sent_ns) / 1e3;
+    double grown_us = (double)(newest->queue_us - oldest->queue_us);
+    if (sent_us < 10000 || grown_us <= 0)
+        return within_bps;
+    return fmin(within_bps, controller->target_bps * sent_us / (sent_us + grown_us));
 }
 
 static void cut(struct pc_train_controller *controller, const struct pc_path_meter *path,
                 uint64_t now_ns)
 {
-    double rate = queued_rate(controller);
+    double rate = passing_rate(controller);
     controller->share_bps = fmin(controller->target_bps, rate);
     controller->target_bps = drain_share * controller->share_bps;
     controller->congested_ns = now_ns;
     controller->cut_ns = now_ns;
     controller->cuts++;
-    if (rate < controller->capacity_bps)
-        controller->capacity_bps = rate;
+    if (controller->cuts == 1) {
+        controller->fresh_from = controller->trains.count - (uint64_t)queued_trains(controller);
+        measure(controller);
+    }
     double wait_us = predicted_queue_us(controller, now_ns);
     double drain_us = fmax(wait_us, (double)controller->queue_us) / (1 - drain_share);
     controller->drain_by_ns = now_ns + (uint64_t)(fmin(drain_us, 1e6) * 1e3) + 150 * MS +
                               pc_path_meter_rtt_ns(path, now_ns);
 }
 
-static void start(struct pc_train_controller *controller)
+static void start(struct pc_train_controller *controller, double dt)
 {
     struct pc_train_rate rate = pc_train_meter_rate(&controller->trains, 3);
-    if (rate.bps <= 0)
+    if (rate.bps <= 0) { /* frames of one packet: nothing but the queue to go by */
+        controller->target_bps *= exp2(dt / start_doubling_s);
         return;
+    }
     double open = 0.9 * rate.open_bps;
     if (open > controller->target_bps)
         controller->target_bps = fmin(open, 4 * controller->target_bps);
@@ -158,8 +202,11 @@ static void grow(struct pc_train_controller *controller, double demand, double d
         controller->congested_ns != 0 ? (double)(now_ns - controller->congested_ns) / 1e9 : 100;
     double step = fmin(increase + increase_growth * clear_s, increase_most) *
                   fmax(controller->capacity_bps, controller->target_bps) * dt;
-    int trains = pc_train_meter_within(&controller->trains, CAPACITY_WINDOW_NS);
-    struct pc_train_rate rate = pc_train_meter_rate(&controller->trains, trains);
+    struct pc_train_rate rate = capacity(controller);
+    double again =
+        fmin(controller->before_bps, pc_train_meter_rate(&controller->trains, 4).open_bps);
+    if (0.9 * again > controller->target_bps)
+        controller->target_bps += (0.9 * again - controller->target_bps) * fmin(1, dt / 0.1);
     double limit = rate.bps > 0 ? headroom * rate.bps / fmax(0.5, 1 - rate.error) : HUGE_VAL;
     if (controller->target_bps + step <= limit)
         controller->target_bps += step;
@@ -178,10 +225,12 @@ static void drain(struct pc_train_controller *controller, const struct pc_path_m
         enter(controller, PC_CONGESTION_STEADY, now_ns);
         return;
     }
-    double rate = queued_rate(controller);
-    if (rate < controller->share_bps) {
-        controller->share_bps = rate;
-        controller->target_bps = fmin(controller->target_bps, drain_share * rate);
+    if (controller->cuts == 1 && now_ns - controller->cut_ns < 200 * MS) {
+        double share_bps = fmin(controller->share_bps, capacity(controller).bps);
+        if (share_bps > 0) {
+            controller->share_bps = share_bps;
+            controller->target_bps = fmin(controller->target_bps, drain_share * share_bps);
+        }
     }
     if (now_ns < controller->drain_by_ns)
         return;
@@ -191,6 +240,18 @@ static void drain(struct pc_train_controller *controller, const struct pc_path_m
     }
     enter(controller, PC_CONGESTION_COMPETING, now_ns);
     controller->clear_since_ns = 0;
+}
+
+static bool is_flat(const struct pc_train_controller *controller)
+{
+    int64_t least = INT64_MAX, most = INT64_MIN;
+    int trains = pc_train_meter_within(&controller->trains, FLAT_NS);
+    for (int back = 0; back < trains; back++) {
+        const struct pc_train *train = pc_train_meter_get(&controller->trains, back);
+        least = train->delay_us < least ? train->delay_us : least;
+        most = train->delay_us > most ? train->delay_us : most;
+    }
+    return trains >= 5 && (double)(most - least) < flat_us + 3 * controller->trains.noise_us;
 }
 
 static void compete(struct pc_train_controller *controller, const struct pc_path_meter *path,
@@ -207,11 +268,25 @@ static void compete(struct pc_train_controller *controller, const struct pc_path
         controller->clear_since_ns = 0;
     }
     uint64_t patience_ns = pc_path_meter_rtt_ns(path, now_ns) + 200 * MS;
-    if (pc_path_meter_loss(path) > 0.03 && now_ns - controller->cut_ns > patience_ns) {
-        controller->target_bps *= 0.9;
-        controller->cut_ns = now_ns;
+    double most = compete_most * controller->capacity_bps;
+    if (pc_path_meter_loss(path) > compete_loss) {
+        if (now_ns - controller->cut_ns > patience_ns) {
+            controller->target_bps *= compete_decrease;
+            controller->cut_ns = now_ns;
+        }
     } else {
-        controller->target_bps += 0.15 * controller->capacity_bps * dt;
+        controller->target_bps += compete_increase * controller->capacity_bps * dt;
+    }
+    controller->target_bps =
+        clamp(controller->target_bps, compete_least * controller->capacity_bps, most);
+
+    /* At this rate a queue of ours would be gone, and that of others would move: the path is
+     * longer than it was. */
+    if (now_ns - controller->state_since_ns > FLAT_NS && is_flat(controller)) {
+        int trains = pc_train_meter_within(&controller->trains, FLAT_NS);
+        pc_train_meter_rebase(&controller->trains, trains, now_ns);
+        controller->target_bps = fmax(controller->target_bps, resume_share * controller->share_bps);
+        enter(controller, PC_CONGESTION_STEADY, now_ns);
     }
 }
 
@@ -219,6 +294,14 @@ static void wake(struct pc_train_controller *controller, uint64_t now_ns)
 {
     controller->target_bps = fmax(controller->target_bps, 0.75 * controller->resume_bps);
     enter(controller, PC_CONGESTION_STEADY, now_ns);
+}
+
+/* So much later than the path's own delay was the end of the newest train that it is no use to wait
+ * for others to say the same. */
+static bool is_late(const struct pc_train_controller *controller, int fps)
+{
+    double late_us = queue_limit_us(controller) + 1.25e6 / fps + 2 * controller->trains.noise_us;
+    return (double)controller->heard_queue_us > late_us;
 }
 
 void pc_train_controller_feedback(struct pc_train_controller *controller,
@@ -236,7 +319,8 @@ void pc_train_controller_feedback(struct pc_train_controller *controller,
     if (controller->state == PC_CONGESTION_SILENT)
         wake(controller, now_ns);
 
-    bool queued = (double)controller->queue_us > queue_limit_us(controller);
+    bool queued = (double)controller->queue_us > queue_limit_us(controller) ||
+                  is_late(controller, settings->fps);
     double demand = pc_rate_meter_bps(&path->sent, 500000) / controller->target_bps;
     switch (controller->state) {
     case PC_CONGESTION_STARTING:
@@ -244,10 +328,11 @@ void pc_train_controller_feedback(struct pc_train_controller *controller,
     case PC_CONGESTION_PROBING:
         if (queued) {
             controller->cuts = 0;
+            controller->before_bps = controller->target_bps;
             cut(controller, path, now_ns);
             enter(controller, PC_CONGESTION_DRAINING, now_ns);
         } else if (controller->state == PC_CONGESTION_STARTING) {
-            start(controller);
+            start(controller, dt);
             if (controller->full_trains >= 3 || controller->target_bps >= settings->max_bps)
                 enter(controller, PC_CONGESTION_STEADY, now_ns);
         } else {

@@ -22,8 +22,10 @@ struct pc_train_controller {
     uint64_t cut_ns;       /* the last cut of the target */
     uint64_t drain_by_ns;  /* when the queue should be empty, if it is ours */
     uint64_t clear_since_ns;
-    int full_trains; /* feedbacks in a row that showed the capacity, while starting */
-    int cuts;        /* in this drain */
+    uint64_t fresh_from; /* trains before this one tell of another capacity */
+    double before_bps;   /* the target before the queue */
+    int full_trains;     /* feedbacks in a row that showed the capacity, while starting */
+    int cuts;            /* in this drain */
     int64_t queue_us;
 
     /* What a packet sent now would wait: the newest packet heard of, and the bytes after it. */
