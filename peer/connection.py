@@ -7,6 +7,8 @@
     connection.send_stream(stream)              # begins as soon as there are keys
     await connection.accept_answer(answer)      # SdpError: the answer cannot be used
     …
+    await signal(await connection.restart_ice())   # the viewer has moved; its answer as above
+    …
     await connection.close()
 
 From offer to first frame nothing waits that need not: host candidates are in the offer, checks
@@ -16,7 +18,8 @@ with the keys.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import asyncio
+from dataclasses import dataclass, field, replace
 
 from aiortc import RTCDataChannel
 
@@ -42,6 +45,9 @@ __all__ = [
     "ConnectionStats",
     "InvalidState",
 ]
+
+WATCH_INTERVAL = 1.0
+"""Seconds without any RTCP of a viewer that receives, until its path is checked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +115,8 @@ class Connection(PeerConnection):
         self._events = events or ConnectionEvents()
         self._offer: Offer | None = None
         self._stream: Stream | None = None
+        self._restarting = False
+        self._watch_task: asyncio.Task[None] | None = None
         super().__init__(hub, self.settings, certificate, controlling=True)
 
     async def create_offer(self) -> str:
@@ -120,11 +128,26 @@ class Connection(PeerConnection):
         self._set_state(ConnectionState.OFFERED)
         return self._offer.to_sdp()
 
+    def restart_ice(self) -> str:
+        """Another offer of the running session, when the viewer is to be found anew.
+
+        Its answer goes to `accept_answer`. Media goes on by the old path until there is a new one;
+        DTLS, keys and SSRCs stay. A restart that was not answered yet is forgotten.
+        """
+        transport = self._restart()
+        assert self._offer is not None
+        self._offer = replace(self._offer, transport=transport, version=self._offer.version + 1)
+        self._restarting = True
+        return self._offer.to_sdp()
+
     async def accept_answer(self, sdp: str) -> None:
         """Connect as the viewer's answer says, in the background.
 
         SdpError when it cannot be used; the connection then waits for a better one.
         """
+        if self._restarting:
+            self._accept_restart(sdp)
+            return
         self._require("accept_answer", ConnectionState.OFFERED)
         assert self._offer is not None
         answer = read_answer(sdp, self._offer)
@@ -152,6 +175,11 @@ class Connection(PeerConnection):
         if self._stream is not None:
             self._start_media()
 
+    def _came_back(self) -> None:
+        # What was sent meanwhile is lost: the viewer would ask for this one round trip later.
+        if self._stream is not None:
+            self._stream.request_idr()
+
     def _peer_event(self, event: PeerEvent) -> None:
         if isinstance(event, PeerBye):
             self._events.media_ended(self)
@@ -169,7 +197,39 @@ class Connection(PeerConnection):
 
     # --------------------------------------------------------------------------------------------
 
+    def _accept_restart(self, sdp: str) -> None:
+        assert self._offer is not None
+        assert self.answer is not None
+        answer = read_answer(sdp, self._offer)
+        if answer.video != self.answer.video:
+            raise SdpError("the viewer wants another video: an ICE restart changes the path alone")
+        if answer.transport.fingerprints != self.answer.transport.fingerprints:
+            raise SdpError("the viewer shows another certificate: an ICE restart keeps the session")
+        if answer.transport.ufrag == self.answer.transport.ufrag:
+            raise SdpError("the viewer keeps its credentials: an ICE restart takes new ones")
+        self._restarting = False
+        self.answer = answer
+        self._reconnect(answer.transport)
+
+    async def _watch(self) -> None:
+        """Notice silence sooner than the next consent check would."""
+        before = 0
+        while not self._peer.closed:
+            heard = self._peer.stats().rtcp_packets
+            if heard == before > 0:
+                self.check_path()
+            before = heard
+            await asyncio.sleep(WATCH_INTERVAL)
+
+    async def _close(self) -> None:
+        if self._watch_task is not None:
+            self._watch_task.cancel()
+            await asyncio.wait([self._watch_task])
+        await super()._close()
+
     def _start_media(self) -> None:
+        if self._watch_task is None:
+            self._watch_task = asyncio.create_task(self._watch())
         assert self._stream is not None
         assert self.answer is not None
         assert self.answer.video is not None

@@ -24,7 +24,7 @@ from aiortc.rtcdtlstransport import (
 )
 
 from native import SrtpProfile
-from peer._aiortc import DtlsSession, IceAgent
+from peer._aiortc import DtlsLink, DtlsSession
 from peer.sdp import Fingerprint
 
 _AIORTC_PROFILES = {
@@ -64,7 +64,7 @@ class DtlsTransport:
 
     def __init__(
         self,
-        agent: IceAgent,
+        link: DtlsLink,
         certificate: Certificate,
         *,
         profiles: Sequence[SrtpProfile] = GCM_PROFILES,
@@ -77,7 +77,7 @@ class DtlsTransport:
         self._on_closed = on_closed
         self._stopped = False
         self.session = DtlsSession(
-            agent,
+            link,
             certificate.rtc,
             self._take_keys,
         )

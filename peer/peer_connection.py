@@ -127,11 +127,12 @@ class PeerConnection:
         self._connect_ms: float | None = None
         self._remote_channels = 0
         self._run_task: asyncio.Task[None] | None = None
+        self._restart_task: asyncio.Task[None] | None = None
         self._close_task: asyncio.Task[None] | None = None
         self._certificate = certificate or Certificate()
         self._ice = IceTransport(hub, transport.ice, self, controlling=controlling)
         self._dtls = DtlsTransport(
-            self._ice.agent,
+            self._ice,
             self._certificate,
             profiles=transport.srtp_profiles,
             on_closed=self._closed_by_other,
@@ -187,6 +188,11 @@ class PeerConnection:
             media=None if self._peer.closed else self._peer.stats(),
         )
 
+    def check_path(self) -> None:
+        """Find out now whether the other side still answers. The state tells."""
+        if self._state is ConnectionState.CONNECTED:
+            self._ice.doubt()
+
     async def close(self) -> None:
         """Say BYE and close_notify, end every task, forget the peer. Closing twice is fine."""
         if self._close_task is None:
@@ -198,6 +204,9 @@ class PeerConnection:
     def _keys_arrived(self) -> None:
         """The hub has path and keys: media may begin."""
         raise NotImplementedError
+
+    def _came_back(self) -> None:
+        """The other side was silent, and answers again."""
 
     def _peer_event(self, event: PeerEvent) -> None:
         """What the hub reports of the peer."""
@@ -226,6 +235,7 @@ class PeerConnection:
 
     def on_consent(self, fresh: bool) -> None:
         if fresh and self._state is ConnectionState.DISCONNECTED:
+            self._came_back()
             self._set_state(ConnectionState.CONNECTED)
         elif not fresh and self._state is ConnectionState.CONNECTED:
             self._set_state(ConnectionState.DISCONNECTED)
@@ -275,6 +285,29 @@ class PeerConnection:
         except ConnectionError as error:
             self._fail(str(error))
 
+    def _restart(self) -> Transport:
+        """Our side with new ICE credentials (RFC 8445 section 9). The old path stays in use until
+        `_reconnect` has found another."""
+        if self._state not in (ConnectionState.CONNECTED, ConnectionState.DISCONNECTED):
+            raise InvalidState(
+                f"an ICE restart is not for a connection that is {self._state.value}"
+            )
+        self._ice.restart()
+        return self._ice.transport(self._certificate.fingerprints)
+
+    def _reconnect(self, remote: Transport) -> None:
+        """Find a path to the other side's new credentials, in the background."""
+        if self._restart_task is not None:
+            self._restart_task.cancel()
+        self._restart_task = asyncio.create_task(self._find_path(remote))
+
+    async def _find_path(self, remote: Transport) -> None:
+        try:
+            await self._ice.connect(remote)
+        except ConnectionError as error:
+            # The old path may work all the same; if not, its consent runs out.
+            logger.info("connection %s: the ICE restart led nowhere: %s", self._peer.id, error)
+
     def _fail(self, reason: str) -> None:
         if self._state in _ENDS:
             return
@@ -288,9 +321,10 @@ class PeerConnection:
             self._close_task = asyncio.create_task(self._close())
 
     async def _close(self) -> None:
-        if self._run_task is not None:
-            self._run_task.cancel()
-            await asyncio.wait([self._run_task])
+        for task in (self._run_task, self._restart_task):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
         self._hub.close_peer(self._peer)
         await self._sctp.stop()
         await self._dtls.stop()

@@ -129,12 +129,14 @@ class Offer:
     video: VideoOffer
     data_channel: bool = True
     session_id: int = field(default_factory=lambda: secrets.randbits(62))
+    version: int = 1
+    """One more with every offer of a session (RFC 8829 section 5.2.2)."""
 
     def to_sdp(self) -> str:
         """The session description, ready to be sent."""
         lines = [
             "v=0",
-            f"o=- {self.session_id} 1 IN IP4 127.0.0.1",
+            f"o=- {self.session_id} {self.version} IN IP4 127.0.0.1",
             "s=-",
             "t=0 0",
             f"a=group:BUNDLE {' '.join(self.mids)}",

@@ -14,11 +14,12 @@ used in here, so that an upgrade of either library fails there and nowhere else.
 """
 
 from peer._aiortc.agent import IceAgent, IceObserver, IceTiming, StunEndpoint
-from peer._aiortc.dtls import DtlsSession
+from peer._aiortc.dtls import DtlsLink, DtlsSession
 from peer._aiortc.rtp import on_keyframe_request
 from peer._aiortc.turn import RelayPort, open_relay, open_stream_relay
 
 __all__ = [
+    "DtlsLink",
     "DtlsSession",
     "IceAgent",
     "IceObserver",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -21,6 +22,12 @@ from peer.hub import DatagramPort, SockAddr
 MAX_PAIRS = 100
 """Candidate pairs of one connection (RFC 8445 section 6.1.2.5)."""
 
+FAIL_OVER_PATIENCE = 0.05
+"""Seconds that better pairs have to answer too, when the first that answers is not the selected."""
+
+NUDGE_SPACING = 0.05
+"""Seconds between two consent checks at least, however often the other side is heard."""
+
 _COMPONENT = 1
 _UNCHECKED = (CandidatePair.State.WAITING, CandidatePair.State.FROZEN)
 
@@ -36,10 +43,12 @@ class IceTiming:
     """Until a connection that never came about is given up (RFC 8863 asks for patience)."""
     consent: float = 5.0
     """Between two consent checks (RFC 7675 section 5.1), varied by 20 %."""
-    consent_retry: float = 0.5
-    """Before the next one when one was not answered."""
+    consent_retry: float = 0.25
+    """Before the next one while one is not answered."""
+    silence: float = 1.5
+    """Unanswered for so long, the other side counts as silent."""
     consent_expiry: float = 30.0
-    """Without any answer for so long, sending stops."""
+    """Without any answer for so long, sending stops (RFC 7675 section 5.1)."""
 
 
 class IceObserver(Protocol):
@@ -47,6 +56,9 @@ class IceObserver(Protocol):
 
     def pair_selected(self, port: DatagramPort, address: SockAddr) -> None:
         """Send there from now on. Again on every change."""
+
+    def data_arrived(self, data: bytes) -> None:
+        """A DTLS datagram."""
 
     def consent_changed(self, fresh: bool) -> None:
         """The other side stopped answering consent checks, or answers again."""
@@ -74,6 +86,7 @@ class StunEndpoint(StunProtocol):
         # only place that tells: the address is proven, DTLS from there is this connection's.
         if message.message_class == stun.Class.RESPONSE:
             self.port.learn(addr, self)
+            self._agent.heard()
         super().send_stun(message, addr)
 
     async def request(
@@ -116,6 +129,9 @@ class IceAgent(Connection):
         self._observer = observer
         self._timing = timing
         self._wake = asyncio.Event()
+        self._doubted = asyncio.Event()
+        self._sure = True
+        self._next_nudge = 0.0
         self._fresh = True
         # aioice binds sockets of its own in gather_candidates(); the hub has bound them already.
         self._local_candidates_start = True
@@ -169,6 +185,21 @@ class IceAgent(Connection):
             raise ConnectionError("no candidate pair works")
         self._query_consent_task = asyncio.create_task(self.query_consent())
 
+    def doubt(self) -> None:
+        """Check consent now: something says that the other side may be gone, or elsewhere."""
+        self._doubted.set()
+
+    def heard(self) -> None:
+        """An authentic request came in. While consent is in doubt, it is time for another check."""
+        if not self._sure and asyncio.get_running_loop().time() >= self._next_nudge:
+            self._doubted.set()
+
+    def claim(self) -> None:
+        """DTLS from the selected address is this agent's, not an earlier one's."""
+        if (selected := self.selected) is not None:
+            endpoint, address = selected
+            endpoint.port.learn(address, endpoint)
+
     async def _pace_checks(self) -> None:
         while True:
             # With one component and one data stream nothing needs to be frozen.
@@ -203,12 +234,19 @@ class IceAgent(Connection):
         if (
             before is not None
             and after is not None
-            and self._fresh
+            and self._sure
             and self._rank(before) > self._rank(after)
         ):
             self._nominated[_COMPONENT] = before
+            if after.remote_candidate.type == "prflx":
+                # A NAT may have given the other side a new address (RFC 8445 section 7.3.1.3):
+                # then the old one is dead, and nobody will say so.
+                self.doubt()
         if self._nominated.get(_COMPONENT) is not before:
             self._announce_selected()
+
+    def data_received(self, data: bytes, component: int) -> None:
+        self._observer.data_arrived(data)
 
     def protocol_lost(self, protocol: StunProtocol) -> None:
         # Losing a relay is for the consent checks to notice: another pair may work.
@@ -225,10 +263,9 @@ class IceAgent(Connection):
         )
 
     def _announce_selected(self) -> None:
-        selected = self.selected
-        if selected is not None:
+        if (selected := self.selected) is not None:
             endpoint, address = selected
-            endpoint.port.learn(address, endpoint)
+            self.claim()
             self._observer.pair_selected(endpoint.port, address)
 
     async def query_consent(self) -> None:
@@ -239,51 +276,77 @@ class IceAgent(Connection):
         """
         loop = asyncio.get_running_loop()
         fresh_at = loop.time()
-        misses = 0
         while True:
             period = self._timing.consent * random.uniform(0.8, 1.2)
-            await asyncio.sleep(period if misses == 0 else self._timing.consent_retry)
-            pair = self._nominated[_COMPONENT]
-            if await self._answers(pair) or (misses > 0 and await self._fail_over(pair)):
-                fresh_at, misses = loop.time(), 0
-                self._set_fresh(True)
-                continue
-            misses += 1
-            if misses > 1:
-                self._set_fresh(False)
-            if loop.time() - fresh_at >= self._timing.consent_expiry:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._doubted.wait(), period)
+            if not await self._regain_consent(fresh_at + self._timing.consent_expiry):
                 self._observer.consent_expired()
                 return
+            fresh_at = loop.time()
+            self._set_fresh(True)
 
-    def _set_fresh(self, fresh: bool) -> None:
-        if fresh != self._fresh:
-            self._fresh = fresh
-            self._observer.consent_changed(fresh)
+    async def _regain_consent(self, deadline: float) -> bool:
+        """Check the selected pair, and soon all that ever worked, until one answers.
 
-    async def _answers(self, pair: CandidatePair) -> bool:
+        What answers is selected. False: nothing has by `deadline`.
+        """
+        loop = asyncio.get_running_loop()
+        silent_at = loop.time() + self._timing.silence
+        alive: list[CandidatePair] = []
+        checks: set[asyncio.Task[None]] = set()
+        try:
+            while loop.time() < deadline:
+                self._doubted.clear()
+                self._next_nudge = loop.time() + NUDGE_SPACING
+                for pair in self._worth_checking():
+                    checks.add(asyncio.create_task(self._check_consent(pair, alive)))
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._doubted.wait(), self._timing.consent_retry)
+                if alive:
+                    await self._select_among(alive)
+                    return True
+                self._sure = False
+                if loop.time() >= silent_at:
+                    self._set_fresh(False)
+                checks = {check for check in checks if not check.done()}
+            return False
+        finally:
+            self._sure = bool(alive)
+            self._doubted.clear()
+            for check in checks:
+                check.cancel()
+
+    def _worth_checking(self) -> list[CandidatePair]:
+        selected = self._nominated[_COMPONENT]
+        if self._sure:
+            return [selected]
+        state = CandidatePair.State.SUCCEEDED
+        return [selected, *(p for p in self._check_list if p is not selected and p.state is state)]
+
+    async def _check_consent(self, pair: CandidatePair, alive: list[CandidatePair]) -> None:
         assert self.remote_password is not None
         request = self.build_request(pair, nominate=self.ice_controlling)
-        try:
+        with suppress(stun.TransactionError):
             await pair.protocol.request(
                 request,
                 pair.remote_addr,
                 integrity_key=self.remote_password.encode(),
                 retransmissions=1,
             )
-        except stun.TransactionError:
-            return False
-        return True
+            alive.append(pair)
+            self._doubted.set()
 
-    async def _fail_over(self, dead: CandidatePair) -> bool:
-        """Use the best other pair that worked before and answers now."""
-        others = [
-            p
-            for p in self._check_list
-            if p is not dead and p.state is CandidatePair.State.SUCCEEDED
-        ]
-        answers = await asyncio.gather(*(self._answers(pair) for pair in others))
-        alive = [pair for pair, answered in zip(others, answers, strict=True) if answered]
-        if alive:
+    async def _select_among(self, alive: list[CandidatePair]) -> None:
+        """Keep the selected pair if it answers, else take the best of those that do."""
+        selected = self._nominated[_COMPONENT]
+        if selected not in alive:
+            await asyncio.sleep(FAIL_OVER_PATIENCE)
+        if selected not in alive and selected is self._nominated[_COMPONENT]:
             self._nominated[_COMPONENT] = max(alive, key=self._rank)
             self._announce_selected()
-        return bool(alive)
+
+    def _set_fresh(self, fresh: bool) -> None:
+        if fresh != self._fresh:
+            self._fresh = fresh
+            self._observer.consent_changed(fresh)

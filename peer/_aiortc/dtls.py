@@ -6,7 +6,7 @@ import asyncio
 import logging
 import struct
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import Protocol, cast
 
 from aiortc import RTCCertificate, RTCIceTransport
 from aiortc.rtcdtlstransport import (
@@ -17,22 +17,34 @@ from aiortc.rtcdtlstransport import (
 )
 from OpenSSL import SSL
 
-from peer._aiortc.agent import IceAgent
-
 logger = logging.getLogger(__name__)
 
 
-class _AgentLink:
-    """An agent as aiortc's DTLS wants its ICE transport: it reads these three names and no more."""
-
-    def __init__(self, agent: IceAgent) -> None:
-        self._agent = agent
-        self._recv = agent.recv
-        self._send = agent.send
+class DtlsLink(Protocol):
+    """What carries DTLS datagrams. It may change its way between two of them (ICE restart)."""
 
     @property
     def role(self) -> str:
-        return "controlling" if self._agent.ice_controlling else "controlled"
+        """The ICE role: "controlling" or "controlled"."""
+
+    async def recv(self) -> bytes:
+        """The next datagram. ConnectionError: there will be none."""
+
+    async def send(self, data: bytes) -> None:
+        """Send a datagram. ConnectionError: there is no way to."""
+
+
+class _IceTransport:
+    """A link as aiortc's DTLS wants its ICE transport: it reads these three names and no more."""
+
+    def __init__(self, link: DtlsLink) -> None:
+        self._link = link
+        self._recv = link.recv
+        self._send = link.send
+
+    @property
+    def role(self) -> str:
+        return self._link.role
 
 
 class DtlsSession(RTCDtlsTransport):
@@ -40,11 +52,11 @@ class DtlsSession(RTCDtlsTransport):
 
     def __init__(
         self,
-        agent: IceAgent,
+        link: DtlsLink,
         certificate: RTCCertificate,
         on_keys: Callable[[SRTPProtectionProfile, bytes, bytes], None],
     ) -> None:
-        super().__init__(cast(RTCIceTransport, _AgentLink(agent)), [certificate])
+        super().__init__(cast(RTCIceTransport, _IceTransport(link)), [certificate])
         self._on_keys = on_keys
         self.failure = ""
         """Why the handshake failed, in words."""

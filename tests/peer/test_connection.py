@@ -191,7 +191,7 @@ async def test_a_viewer_that_vanishes_is_given_up(
     hub: MediaHub, stream: Stream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("aioice.stun.RETRY_RTO", 0.02)
-    timing = IceTiming(consent=0.05, consent_retry=0.01, consent_expiry=0.4)
+    timing = IceTiming(consent=0.05, consent_retry=0.01, silence=0.05, consent_expiry=0.4)
     watcher = Watcher()
     connection = Connection(hub, watcher, settings(ice=IceSettings(timing=timing)), CERTIFICATE)
     connection.send_stream(stream)

@@ -18,7 +18,6 @@ from aiortc.rtcdtlstransport import (
 )
 
 from native import SrtpProfile
-from peer._aiortc import IceAgent
 from peer.dtls import GCM_PROFILES, Certificate, DtlsTransport, SrtpKeys
 from peer.sdp import Fingerprint
 
@@ -31,9 +30,8 @@ GCM_128, GCM_256, CM_80 = (
 
 
 class Wire:
-    """One end of a lossless link, as agents and aiortc's ICE transports look to DTLS."""
+    """One end of a lossless link, as ours and aiortc's ICE transports look to DTLS."""
 
-    ice_controlling = True
     role = "controlled"
 
     def __init__(self) -> None:
@@ -82,9 +80,7 @@ class Pair:
         self.wire.other, far.other = far, self.wire
         self.server = server
         self.closed = asyncio.Event()
-        self.ours = DtlsTransport(
-            cast(IceAgent, self.wire), CERTIFICATE, profiles=ours, on_closed=self.closed.set
-        )
+        self.ours = DtlsTransport(self.wire, CERTIFICATE, profiles=ours, on_closed=self.closed.set)
         default = [SRTP_AEAD_AES_256_GCM, SRTP_AEAD_AES_128_GCM, SRTP_AES128_CM_SHA1_80]
         self.remote = Remote(far, theirs or default, "client" if server else "server")
 
@@ -215,4 +211,4 @@ async def test_a_protocol_violation_ends_the_connection_quietly(error: Exception
 
 def test_profiles_must_not_be_empty() -> None:
     with pytest.raises(ValueError, match="profiles takes at least one"):
-        DtlsTransport(cast(IceAgent, Wire()), CERTIFICATE, profiles=(), on_closed=lambda: None)
+        DtlsTransport(Wire(), CERTIFICATE, profiles=(), on_closed=lambda: None)

@@ -17,7 +17,7 @@ from peer.sdp import SdpError, Transport
 
 from .viewer import use_loopback
 
-QUICK = IceTiming(consent=0.05, consent_retry=0.01, consent_expiry=0.5, connect=10)
+QUICK = IceTiming(consent=0.05, consent_retry=0.01, silence=0.05, consent_expiry=0.5, connect=10)
 
 
 class Events:
@@ -92,10 +92,10 @@ async def test_connects_and_says_where_to_send(hub: MediaHub, remote: Connection
     port = remote.local_candidates[0].port
     assert events.paths.get_nowait() == (0, Address("127.0.0.1", port), 0)
     assert not ice.relayed
-    await ice.agent.send(b"\x16 there")
+    await ice.send(b"\x16 there")
     assert await remote.recv() == b"\x16 there"
     await remote.send(b"\x16 and back again")
-    assert await ice.agent.recv() == b"\x16 and back again"
+    assert await ice.recv() == b"\x16 and back again"
     await ice.close()
     await ice.close()
 
