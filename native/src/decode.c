@@ -18,6 +18,7 @@ struct pc_decoder {
     AVCodecContext *context;
     AVPacket *packet;
     AVFrame *frame;
+    bool failed; /* by the last access unit */
 };
 
 static int chosen_threads(void)
@@ -75,6 +76,12 @@ void pc_decoder_close(struct pc_decoder *decoder)
 
 int pc_decoder_decode(struct pc_decoder *decoder, const uint8_t *data, size_t size, int64_t tag)
 {
+    if (decoder->failed) {
+        /* What a damaged stream left behind would come out late, and delay what follows it. */
+        avcodec_flush_buffers(decoder->context);
+        decoder->context->has_b_frames = 0;
+        decoder->failed = false;
+    }
     if (size == 0 || size > MAX_UNIT_BYTES)
         return -EBADMSG;
     AVPacket *packet = decoder->packet;
@@ -85,6 +92,7 @@ int pc_decoder_decode(struct pc_decoder *decoder, const uint8_t *data, size_t si
     packet->data = NULL;
     packet->size = 0;
     assert(result != AVERROR(EAGAIN)); /* pictures were left in it */
+    decoder->failed = result < 0;
     return result == AVERROR(ENOMEM) ? -ENOMEM : result < 0 ? -EBADMSG : 0;
 }
 
@@ -108,9 +116,9 @@ int pc_decoder_next(struct pc_decoder *decoder, struct pc_decoded *out)
     if (result == AVERROR(EAGAIN) || result == AVERROR_EOF)
         return 0;
     out->tag = result < 0 ? -1 : frame->pts;
-    if (result < 0)
-        return -EBADMSG;
-    int refused = is_damaged(frame) ? -EBADMSG : !is_accepted(frame) ? -EOPNOTSUPP : 0;
+    bool damaged = result < 0 || is_damaged(frame);
+    decoder->failed = decoder->failed || damaged;
+    int refused = damaged ? -EBADMSG : !is_accepted(frame) ? -EOPNOTSUPP : 0;
     AVFrame *held = refused == 0 ? av_frame_alloc() : NULL;
     if (held == NULL) {
         av_frame_unref(frame);

@@ -29,7 +29,8 @@ void pc_decoder_close(struct pc_decoder *decoder);
 
 /* Decode one access unit (H.264: Annex B) of at most 64 MiB with PC_DECODE_PADDING zero bytes
  * behind it. It is not kept. 0, -EBADMSG when it cannot be decoded, -ENOMEM. Call pc_decoder_next()
- * until it returns 0 before the next one, after a failure too. */
+ * until it returns 0 before the next one, after a failure too. What follows a failure decodes from
+ * an IDR on. */
 int pc_decoder_decode(struct pc_decoder *decoder, const uint8_t *data, size_t size, int64_t tag);
 
 /* The next picture: 1, and the caller owns what it holds (pc_decoded_release()). 0: there is none.
