@@ -2,7 +2,8 @@
  * and thrown away. What a whole host costs is told over this.
  *
  * --width --height --fps --bitrate --content game|desktop [--seconds 5] [--warmup 1]
- * [--rate-control frame|vbv] [--preset 0..2] [--threads N] [--slices N] [--cpu N] */
+ * [--rate-control frame|vbv] [--preset 0..2] [--threads N] [--slices N] [--references N] [--cpu N]
+ */
 #include "clock.h"
 #include "content.h"
 #include "convert.h"
@@ -56,6 +57,7 @@ int main(int argc, char **argv)
         .bitrate = (int)tool_number(argc, argv, "bitrate", 12000000),
         .threads = (int)tool_number(argc, argv, "threads", 0),
         .slices = (int)tool_number(argc, argv, "slices", 0),
+        .references = (int)tool_number(argc, argv, "references", 0),
         .preset = (enum pc_preset)tool_number(argc, argv, "preset", PC_PRESET_ULTRAFAST),
         .rate_control =
             control && strcmp(control, "vbv") == 0 ? PC_RATE_CONTROL_VBV : PC_RATE_CONTROL_FRAME,
@@ -85,8 +87,8 @@ int main(int argc, char **argv)
         }
         int count = content_changes(&content, number, changed);
         uint64_t before = pc_now_ns();
-        if (encoder->ops->encode(encoder, &pictures[content_index(number)], changed, count, false,
-                                 &result) < 0)
+        if (encoder->ops->encode(encoder, number, &pictures[content_index(number)], changed, count,
+                                 false, &result) < 0)
             tool_fail("encoder", pc_error_text());
         uint64_t after = pc_now_ns();
         late += after > due + interval;

@@ -79,6 +79,7 @@ struct pc_access_unit *pc_au_acquire(struct pc_au_pool *pool)
     au->capture_ns = 0;
     au->codec = PC_CODEC_H264;
     au->idr = false;
+    au->reference = 0;
     au->count = 0;
     au->chunk_count = 0;
     au->chunk_used = PC_AU_CHUNK_BYTES;

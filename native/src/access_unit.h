@@ -44,7 +44,9 @@ struct pc_access_unit {
     uint32_t rtp_time;   /* 90 kHz, from the stream's zero; each peer adds its own offset */
     uint64_t capture_ns; /* the capture time that rtp_time stands for */
     enum pc_codec codec;
-    bool idr; /* decodable without any earlier frame */
+    bool idr;           /* decodable without any earlier frame */
+    uint64_t reference; /* frame id that it refers to; its own when it is an IDR, or that is not
+                           known (VP8) */
     /* producer's side */
     uint32_t count; /* payloads appended, published or not */
     uint32_t chunk_count;

@@ -18,6 +18,8 @@ struct pc_encoder_settings {
     int bitrate;       /* bits per second */
     int threads;       /* 0 = one per core, at most 4, for H.264; 1 for VP8 */
     int slices;        /* per frame, H.264; 0 = chosen from the frame budget, 1..16 */
+    int references; /* past frames that are kept, so that after a loss a frame can refer to one that
+                     * the receiver holds; H.264; 0 = chosen, 1..16 */
     enum pc_profile profile;
     enum pc_preset preset;
     enum pc_rate_control rate_control;
@@ -39,13 +41,23 @@ struct pc_encoder;
 struct pc_encoder_ops {
     const char *name;
 
-    /* Encode one picture, blocking until its last unit was emitted. `changed` lists the areas that
-     * differ from the picture of the previous call (NULL: unknown), for skipping: whoever leaves a
-     * picture out joins its areas to the next one's. `request_idr` makes this
-     * frame an IDR. 0, or -EIO when the library failed (the caller reopens the encoder). */
-    int (*encode)(struct pc_encoder *encoder, const struct pc_picture *picture,
+    /* Encode one picture as frame `id`, higher than all before, blocking until its last unit was
+     * emitted. `changed` lists the areas that differ from the picture of the previous call (NULL:
+     * unknown), for skipping: whoever leaves a picture out joins its areas to the next one's.
+     * `request_idr` makes this frame an IDR. 0, or -EIO when the library failed (the caller reopens
+     * the encoder). */
+    int (*encode)(struct pc_encoder *encoder, uint64_t id, const struct pc_picture *picture,
                   const struct pc_rect *changed, int changed_count, bool request_idr,
                   struct pc_encode_result *result);
+
+    /* Between two encodes: some receiver does not hold the frames `first` to `last`, nor what
+     * refers to them. The next frame refers to an older one. False when none is kept: it takes an
+     * IDR, and nothing has changed. NULL: it always takes one. */
+    bool (*invalidate)(struct pc_encoder *encoder, uint64_t first, uint64_t last);
+
+    /* Between two encodes: the frame that the next one refers to, unless it is an IDR. False when
+     * it has to be one. NULL: that is not known. */
+    bool (*reference)(const struct pc_encoder *encoder, uint64_t *id);
 
     /* Change bitrate and frame rate in place: no IDR, no new encoder. 0 or -EINVAL. */
     int (*set_rate)(struct pc_encoder *encoder, int bitrate, int fps);

@@ -1,5 +1,7 @@
-/* H.264 by x264, for low delay: no lookahead, no B-frames, one reference, slices that leave x264's
- * threads through nalu_process while the rest of the picture is still being encoded.
+/* H.264 by x264, for low delay: no lookahead, no B-frames, slices that leave x264's threads through
+ * nalu_process while the rest of the picture is still being encoded. A frame refers to one other:
+ * the last one, or, after a loss, the newest one that the receivers hold. A decoder that never saw
+ * what is between the two takes that for a gap in frame numbers, which the SPS allows.
  *
  * Two rate controls. PC_RATE_CONTROL_FRAME decides one quantiser a frame (rate_control.h) and runs
  * x264 with constant quantisers, its cheapest mode. PC_RATE_CONTROL_VBV is x264's own, which
@@ -14,8 +16,10 @@
 
 #include "activity.h"
 #include "encode.h"
+#include "h264_sps.h"
 #include "nal_order.h"
 #include "rate_control.h"
+#include "reference_frames.h"
 
 enum {
     MAX_THREADS = 4,
@@ -37,6 +41,8 @@ struct h264_encoder {
     struct pc_rate_control_state rate_control;
     struct pc_activity_meter meter;
     struct pc_nal_order order;
+    struct pc_reference_frames references;
+    bool invalidated; /* the next frame refers to an older one than the last */
     uint8_t *mb_info;
 };
 
@@ -80,6 +86,8 @@ static void on_nal(x264_t *x264, x264_nal_t *nal, void *opaque)
     bool slice = nal->i_type == NAL_SLICE || nal->i_type == NAL_SLICE_IDR;
     if (!slice && nal->i_type != NAL_SPS && nal->i_type != NAL_PPS)
         return;
+    if (nal->i_type == NAL_SPS)
+        pc_h264_sps_allow_gaps(nal->p_payload, (size_t)nal->i_payload);
     size_t room = (size_t)nal->i_payload * 3 / 2 + 5 + 64; /* x264.h, at nalu_process */
     struct pc_nal_slot *slot = pc_nal_order_claim(&encoder->order, room);
     if (!slot)
@@ -151,7 +159,7 @@ static int set_parameters(struct h264_encoder *encoder)
     param->i_scenecut_threshold = 0;
     param->i_bframe = 0;
     param->i_frame_reference = 1;
-    param->i_dpb_size = 1;
+    param->i_dpb_size = encoder->references.size;
     param->b_repeat_headers = 1;
     param->b_annexb = 0;
     param->b_aud = 0;
@@ -180,13 +188,17 @@ static void mark_constant(struct h264_encoder *encoder, const struct pc_rect *ch
     }
 }
 
-static int encode(struct pc_encoder *base, const struct pc_picture *picture,
+static int encode(struct pc_encoder *base, uint64_t id, const struct pc_picture *picture,
                   const struct pc_rect *changed, int changed_count, bool request_idr,
                   struct pc_encode_result *result)
 {
     struct h264_encoder *encoder = (struct h264_encoder *)base;
     bool frame_control = encoder->settings.rate_control == PC_RATE_CONTROL_FRAME;
-    bool idr = request_idr || encoder->pts == 0;
+    bool idr = request_idr || pc_reference_frames_newest(&encoder->references) == NULL;
+    if (encoder->invalidated) {
+        changed = NULL; /* not known: they are those since the last frame */
+        changed_count = 0;
+    }
     x264_picture_t in, out;
     x264_picture_init(&in);
     in.i_type = idr ? X264_TYPE_IDR : X264_TYPE_P;
@@ -214,6 +226,10 @@ static int encode(struct pc_encoder *base, const struct pc_picture *picture,
     int size = x264_encoder_encode(encoder->x264, &nals, &nal_count, &in, &out);
     if (size < 0 || !pc_nal_order_complete(&encoder->order))
         return pc_fail(-EIO, "x264 could not encode a frame");
+    if ((out.i_type == X264_TYPE_IDR) != idr)
+        return pc_fail(-EIO, "x264 has other references than it was told");
+    pc_reference_frames_add(&encoder->references, id, idr);
+    encoder->invalidated = false;
 
     *result = (struct pc_encode_result){
         .idr = idr,
@@ -224,6 +240,28 @@ static int encode(struct pc_encoder *base, const struct pc_picture *picture,
         pc_rate_control_update(&encoder->rate_control, idr, &activity, result->quantiser,
                                result->bytes);
     return 0;
+}
+
+static bool invalidate(struct pc_encoder *base, uint64_t first, uint64_t last)
+{
+    struct h264_encoder *encoder = (struct h264_encoder *)base;
+    int count = pc_reference_frames_lost(&encoder->references, first, last);
+    if (count == 0)
+        return true;
+    if (!pc_reference_frames_drop(&encoder->references, count))
+        return false;
+    encoder->invalidated = true;
+    x264_encoder_invalidate_reference(encoder->x264, encoder->pts - count);
+    return true;
+}
+
+static bool reference(const struct pc_encoder *base, uint64_t *id)
+{
+    const struct h264_encoder *encoder = (const struct h264_encoder *)base;
+    const struct pc_reference_frame *newest = pc_reference_frames_newest(&encoder->references);
+    if (newest != NULL)
+        *id = newest->id;
+    return newest != NULL;
 }
 
 /* Have x264 follow the settings, where they differ from what it has. */
@@ -287,6 +325,9 @@ static int check(const struct pc_encoder_settings *settings)
         return pc_fail(-EINVAL, "threads must be 0 to %d, not %d", MAX_THREADS, settings->threads);
     if (settings->slices < 0 || settings->slices > MAX_SLICES)
         return pc_fail(-EINVAL, "slices must be 0 to %d, not %d", MAX_SLICES, settings->slices);
+    if (settings->references < 0 || settings->references > PC_REFERENCE_FRAMES_MAX)
+        return pc_fail(-EINVAL, "references must be 0 to %d, not %d", PC_REFERENCE_FRAMES_MAX,
+                       settings->references);
     if (settings->budget_frames < 1.0 || settings->budget_frames > 1.5)
         return pc_fail(-EINVAL, "budget_frames must be 1.0 to 1.5, not %g",
                        settings->budget_frames);
@@ -306,6 +347,8 @@ int pc_encoder_open_h264(const struct pc_encoder_settings *settings, struct pc_e
     static const struct pc_encoder_ops ops = {
         .name = "x264",
         .encode = encode,
+        .invalidate = invalidate,
+        .reference = reference,
         .set_rate = set_rate,
         .set_slices = set_slices,
         .close = close_encoder,
@@ -326,6 +369,9 @@ int pc_encoder_open_h264(const struct pc_encoder_settings *settings, struct pc_e
     /* x264 wants four rows of macroblocks for each slice thread. */
     encoder->settings.threads = clamp(encoder->settings.threads, 1, div_up(encoder->mb_height, 4));
     size_t mb_count = (size_t)encoder->mb_width * (size_t)encoder->mb_height;
+    pc_reference_frames_init(&encoder->references, settings->references != 0
+                                                       ? settings->references
+                                                       : PC_REFERENCE_FRAMES_MAX);
     pc_nal_order_init(&encoder->order, (int)mb_count, settings->on_unit, settings->context);
     pc_rate_control_init(&encoder->rate_control, settings->width, settings->height,
                          settings->bitrate, settings->fps, settings->budget_frames);

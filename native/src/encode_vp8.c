@@ -32,11 +32,12 @@ static void set_config_rate(vpx_codec_enc_cfg_t *config, int bitrate)
     config->rc_target_bitrate = (unsigned)(bitrate < 1000 ? 1 : bitrate / 1000);
 }
 
-static int encode(struct pc_encoder *base, const struct pc_picture *picture,
+static int encode(struct pc_encoder *base, uint64_t id, const struct pc_picture *picture,
                   const struct pc_rect *changed, int changed_count, bool request_idr,
                   struct pc_encode_result *result)
 {
     struct vp8_encoder *encoder = (struct vp8_encoder *)base;
+    (void)id;
     (void)changed;
     (void)changed_count;
     vpx_image_t image;

@@ -78,6 +78,30 @@ void pc_feed_request_idr(struct pc_feed *feed)
         wake_stream(feed);
 }
 
+void pc_feed_report_losses(struct pc_feed *feed, uint64_t first, uint64_t last)
+{
+    pthread_mutex_lock(&feed->lock);
+    bool joined = atomic_load(&feed->has_losses);
+    feed->first_lost = joined && feed->first_lost < first ? feed->first_lost : first;
+    feed->last_lost = joined && feed->last_lost > last ? feed->last_lost : last;
+    atomic_store(&feed->has_losses, true);
+    pthread_mutex_unlock(&feed->lock);
+    if (!joined)
+        wake_stream(feed);
+}
+
+bool pc_feed_take_losses(struct pc_feed *feed, uint64_t *first, uint64_t *last)
+{
+    if (!atomic_load(&feed->has_losses))
+        return false;
+    pthread_mutex_lock(&feed->lock);
+    *first = feed->first_lost;
+    *last = feed->last_lost;
+    atomic_store(&feed->has_losses, false);
+    pthread_mutex_unlock(&feed->lock);
+    return true;
+}
+
 void pc_feed_drain(struct pc_feed *feed, uint64_t frame_id)
 {
     if (atomic_load(&feed->drained) > frame_id)

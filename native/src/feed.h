@@ -1,5 +1,6 @@
 /* Where one encode of a stream meets its receivers: access units go from the media thread to the
- * I/O thread, wishes (an IDR, "drained") come back. Nobody waits for anybody here. */
+ * I/O thread, wishes (an IDR, a reference that is held, "drained") come back. Nobody waits for
+ * anybody here. */
 #ifndef PC_FEED_H
 #define PC_FEED_H
 
@@ -23,11 +24,13 @@ struct pc_feed {
     atomic_int bitrate, fps; /* what it is set to */
     atomic_int receivers;    /* peers and taps: nobody = no encoding */
     atomic_bool idr_wanted;
-    atomic_bool announced; /* something was published that the I/O thread has not looked at */
-    atomic_bool blocked;   /* the media thread waits for `drained` */
+    atomic_bool has_losses; /* first_lost and last_lost say something */
+    atomic_bool announced;  /* something was published that the I/O thread has not looked at */
+    atomic_bool blocked;    /* the media thread waits for `drained` */
     _Atomic uint64_t
-        drained; /* id + 1 of the newest access unit that some receiver has sent whole */
-    pthread_mutex_t lock;
+        drained;          /* id + 1 of the newest access unit that some receiver has sent whole */
+    pthread_mutex_t lock; /* of the rest */
+    uint64_t first_lost, last_lost;
     struct pc_access_unit *incoming[PC_FEED_DEPTH];
     unsigned head, length;
 };
@@ -70,6 +73,14 @@ static inline bool pc_feed_has_many(struct pc_feed *feed)
 
 /* Any thread: the next frame should be an IDR (the stream bounds how often). */
 void pc_feed_request_idr(struct pc_feed *feed);
+
+/* Any thread: some receiver does not hold the frames `first` to `last`, nor what refers to them:
+ * the next frame should refer to an older one. Repeating it until that frame is seen costs nothing.
+ */
+void pc_feed_report_losses(struct pc_feed *feed, uint64_t first, uint64_t last);
+
+/* Media thread: were losses reported since the last call? All of them together are these frames. */
+bool pc_feed_take_losses(struct pc_feed *feed, uint64_t *first, uint64_t *last);
 
 /* I/O thread: unit `frame_id` has left this machine, for the quickest receiver at least. */
 void pc_feed_drain(struct pc_feed *feed, uint64_t frame_id);

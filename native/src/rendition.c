@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "dependency_descriptor.h"
 #include "hub.h"
 
 int pc_rendition_init(struct pc_rendition *rendition, enum pc_codec codec, struct pc_hub *hub,
@@ -115,6 +116,11 @@ int pc_rendition_prepare(struct pc_rendition *rendition, int width, int height)
                                              : pc_encoder_open_vp8(settings, &rendition->encoder);
 }
 
+bool pc_rendition_is_broken(struct pc_rendition *rendition)
+{
+    return atomic_load(&rendition->feed.has_losses);
+}
+
 bool pc_rendition_wants_idr(struct pc_rendition *rendition)
 {
     return rendition->force_idr || atomic_load(&rendition->feed.idr_wanted);
@@ -139,6 +145,28 @@ static void count(struct pc_rendition *rendition, const struct pc_encode_result 
         atomic_fetch_add(&rendition->overshoots, 1);
 }
 
+/* Have the encoder refer to what all receivers hold; where it cannot, an IDR is wanted. */
+static void follow_losses(struct pc_rendition *rendition)
+{
+    const struct pc_encoder *encoder = rendition->encoder;
+    uint64_t first, last;
+    if (!pc_feed_take_losses(&rendition->feed, &first, &last))
+        return;
+    if (encoder->ops->invalidate == NULL ||
+        !encoder->ops->invalidate(rendition->encoder, first, last))
+        pc_feed_request_idr(&rendition->feed);
+}
+
+/* What frame `id` refers to, if it is no IDR. False: it has to be one. */
+static bool find_reference(const struct pc_rendition *rendition, uint64_t id, uint64_t *reference)
+{
+    const struct pc_encoder *encoder = rendition->encoder;
+    *reference = id;
+    if (encoder->ops->reference != NULL && !encoder->ops->reference(encoder, reference))
+        return false;
+    return id - *reference <= PC_DEPENDENCY_MAX_DIFF;
+}
+
 int pc_rendition_encode(struct pc_rendition *rendition, const struct pc_picture *picture,
                         const struct pc_source_frame *frame, struct pc_frame *clock,
                         uint64_t frame_id, bool idr_allowed, uint64_t capture_ns)
@@ -149,7 +177,10 @@ int pc_rendition_encode(struct pc_rendition *rendition, const struct pc_picture 
         rendition->gap = true;
         return -EAGAIN;
     }
-    bool idr = idr_allowed && pc_rendition_wants_idr(rendition);
+    follow_losses(rendition);
+    uint64_t reference;
+    bool idr = (idr_allowed && pc_rendition_wants_idr(rendition)) ||
+               !find_reference(rendition, frame_id, &reference);
     if (idr) {
         atomic_store(&rendition->feed.idr_wanted, false);
         rendition->force_idr = false;
@@ -161,6 +192,7 @@ int pc_rendition_encode(struct pc_rendition *rendition, const struct pc_picture 
     au->rtp_time = (uint32_t)((capture_ns - rendition->feed.epoch_ns) * 9 / 100000);
     au->codec = rendition->codec;
     au->idr = idr;
+    au->reference = idr ? frame_id : reference;
     rendition->au = au;
     rendition->broken = false;
     rendition->offered = false;
@@ -168,8 +200,9 @@ int pc_rendition_encode(struct pc_rendition *rendition, const struct pc_picture 
 
     struct pc_encode_result result = {0};
     const struct pc_rect *changed = rendition->gap ? NULL : frame->rects;
-    int error = rendition->encoder->ops->encode(
-        rendition->encoder, picture, changed, rendition->gap ? 0 : frame->rect_count, idr, &result);
+    int error =
+        rendition->encoder->ops->encode(rendition->encoder, frame_id, picture, changed,
+                                        rendition->gap ? 0 : frame->rect_count, idr, &result);
     rendition->gap = error < 0 || result.skipped;
     if (error < 0) {
         rendition->encoder->ops->close(rendition->encoder);

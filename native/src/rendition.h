@@ -65,6 +65,9 @@ int pc_rendition_encode(struct pc_rendition *rendition, const struct pc_picture 
                         const struct pc_source_frame *frame, struct pc_frame *clock,
                         uint64_t frame_id, bool idr_allowed, uint64_t capture_ns);
 
+/* Media thread: a receiver cannot use what was encoded last, or anything that refers to it. */
+bool pc_rendition_is_broken(struct pc_rendition *rendition);
+
 /* Media thread: an IDR is wanted, by a receiver or by ourselves. */
 bool pc_rendition_wants_idr(struct pc_rendition *rendition);
 

@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "dependency_descriptor.h"
+
 #define PROFILE_ONE_BYTE 0xBEDEu
 #define PROFILE_TWO_BYTE 0x1000u /* the low four bits are "appbits" */
 
@@ -72,6 +74,15 @@ static uint8_t *write_elements(uint8_t *p, bool two_byte, const struct pc_rtp_fi
                        (extensions->playout_max & 0xFFFu));
         p += 3;
     }
+    if (extensions->dependency_id != 0 && fields->in_frame) {
+        uint8_t descriptor[PC_DEPENDENCY_MAX_BYTES];
+        size_t size =
+            pc_dependency_descriptor_write(descriptor, fields->first_packet, fields->marker,
+                                           fields->frame_number, fields->reference_diff);
+        p = write_element_head(p, two_byte, extensions->dependency_id, size);
+        memcpy(p, descriptor, size);
+        p += size;
+    }
     if (mid_size != 0) {
         p = write_element_head(p, two_byte, extensions->mid_id, mid_size);
         memcpy(p, extensions->mid, mid_size);
@@ -90,7 +101,8 @@ size_t pc_rtp_write(uint8_t *out, const struct pc_rtp_fields *fields,
     write32(out + 8, fields->ssrc);
 
     bool two_byte = extensions->mid_id > 14 || extensions->abs_send_time_id > 14 ||
-                    extensions->transport_cc_id > 14 || extensions->playout_delay_id > 14;
+                    extensions->transport_cc_id > 14 || extensions->playout_delay_id > 14 ||
+                    extensions->dependency_id > 14;
     size_t mid_size = with_mid && extensions->mid_id != 0
                           ? strnlen(extensions->mid, sizeof extensions->mid - 1)
                           : 0;

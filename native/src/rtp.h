@@ -19,6 +19,7 @@ struct pc_rtp_extensions {
         playout_delay_id; /* webrtc.org/experiments/rtp-hdrext/playout-delay: 12+12 bits of 10 ms */
     uint16_t playout_min, playout_max; /* units of 10 ms */
     char mid[17];                      /* at most 16 characters */
+    uint8_t dependency_id;             /* dependency_descriptor.h */
 };
 
 struct pc_rtp_fields {
@@ -29,11 +30,16 @@ struct pc_rtp_fields {
     uint32_t ssrc;
     uint64_t send_ns; /* for abs-send-time: any monotonic clock */
     uint16_t transport_sequence;
+    /* for the dependency descriptor, which packets without a frame do not have: the packet's place
+     * in its frame (`marker`: the last one), the frame's number, and how far back its reference is
+     * (0: it has none) */
+    bool in_frame, first_packet;
+    uint16_t frame_number, reference_diff;
 };
 
 /* Write the header. `with_mid` false leaves the mid out (after the receiver has seen it). Returns
- * its length, at most PC_RTP_MAX_HEADER_BYTES; the length depends on the extensions only, so that
- * packets of a batch are of one size. */
+ * its length, at most PC_RTP_MAX_HEADER_BYTES; it is the same for all packets of a frame, but for
+ * the first one of an IDR, so that packets of a batch are of one size. */
 size_t pc_rtp_write(uint8_t *out, const struct pc_rtp_fields *fields,
                     const struct pc_rtp_extensions *extensions, bool with_mid);
 

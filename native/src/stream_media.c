@@ -176,7 +176,7 @@ static struct pc_schedule_news read_news(struct pc_stream *stream)
         struct pc_rendition *rendition = &stream->renditions[i];
         news.encodes[i] = (struct pc_schedule_encode){
             .receiving = receiving(rendition),
-            .behind = rendition->gap,
+            .behind = rendition->gap || pc_rendition_is_broken(rendition),
             .idr_wanted = pc_rendition_wants_idr(rendition),
             .last_idr_ns = rendition->last_idr_ns,
         };

@@ -11,6 +11,7 @@ enum { NAL_SLICE = 1, NAL_IDR = 5, NAL_SPS = 7, NAL_PPS = 8 };
 
 static struct scene scenes[SCENES];
 static struct pc_picture picture;
+static uint64_t next_id;
 
 /* The units of the last frame, and every rule about them that holds for any frame. */
 struct collected {
@@ -115,7 +116,9 @@ static struct pc_encode_result encode_changed(struct pc_encoder *encoder,
     collected->size = 0;
     collected->count = 0;
     collected->complete = false;
-    CHECK_EQ(encoder->ops->encode(encoder, &picture, changed, changed_count, idr, &result), 0);
+    CHECK_EQ(
+        encoder->ops->encode(encoder, next_id++, &picture, changed, changed_count, idr, &result),
+        0);
     CHECK(!result.skipped);
     check_units(collected, result.idr, result.bytes);
     return result;
@@ -192,8 +195,8 @@ static void check_sps(const struct collected *collected, int min_level)
     bits_ue(&bits);          /* frame number's length */
     if (bits_ue(&bits) == 0) /* picture order count type */
         bits_ue(&bits);
-    CHECK_EQ(bits_ue(&bits), 1); /* reference frames */
-    bits_u(&bits, 1);            /* gaps in frame numbers */
+    CHECK_EQ(bits_ue(&bits), 16);  /* reference frames */
+    CHECK_EQ(bits_u(&bits, 1), 1); /* gaps in frame numbers */
     CHECK_EQ(bits_ue(&bits), WIDTH / 16 - 1);
     CHECK_EQ(bits_ue(&bits), (HEIGHT + 15) / 16 - 1);
     CHECK_EQ(bits_u(&bits, 1), 1); /* frames only */
@@ -222,8 +225,8 @@ static void check_sps(const struct collected *collected, int min_level)
     bits_u(&bits, 1);
     for (int i = 0; i < 4; i++)
         bits_ue(&bits);
-    CHECK_EQ(bits_ue(&bits), 0); /* nothing is reordered, */
-    CHECK_EQ(bits_ue(&bits), 1); /* one frame is buffered */
+    CHECK_EQ(bits_ue(&bits), 0);  /* nothing is reordered, */
+    CHECK_EQ(bits_ue(&bits), 16); /* all references are buffered */
 }
 
 static void test_parameter_sets(void)

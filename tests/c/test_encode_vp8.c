@@ -52,7 +52,7 @@ static struct pc_encode_result encode(struct pc_encoder *encoder, struct collect
 {
     struct pc_encode_result result = {0};
     collected->count = 0;
-    CHECK_EQ(encoder->ops->encode(encoder, &picture, NULL, 0, idr, &result), 0);
+    CHECK_EQ(encoder->ops->encode(encoder, 0, &picture, NULL, 0, idr, &result), 0);
     CHECK(!result.skipped);
     CHECK_EQ(collected->count, 1);
     CHECK(collected->last);

@@ -52,6 +52,31 @@ static void wishes_wake_the_stream_once(void)
     close(fd);
 }
 
+static void losses_of_several_receivers_are_joined(void)
+{
+    int fd = eventfd(0, EFD_NONBLOCK);
+    struct pc_feed feed;
+    uint64_t first = 0, last = 0;
+    pc_feed_init(&feed, PC_CODEC_H264, 1, 0, fd);
+    CHECK(!pc_feed_take_losses(&feed, &first, &last));
+    pc_feed_report_losses(&feed, 20, 22);
+    CHECK(woken(fd));
+    pc_feed_report_losses(&feed, 18, 21);
+    pc_feed_report_losses(&feed, 19, 25);
+    CHECK(!woken(fd)); /* it is told already */
+    CHECK(pc_feed_take_losses(&feed, &first, &last));
+    CHECK_EQ(first, 18);
+    CHECK_EQ(last, 25);
+    CHECK(!pc_feed_take_losses(&feed, &first, &last));
+    pc_feed_report_losses(&feed, 30, 30);
+    CHECK(woken(fd));
+    CHECK(pc_feed_take_losses(&feed, &first, &last));
+    CHECK_EQ(first, 30);
+    CHECK_EQ(last, 30);
+    pc_feed_free(&feed);
+    close(fd);
+}
+
 static void draining_goes_forward_and_wakes_only_who_waits(void)
 {
     int fd = eventfd(0, EFD_NONBLOCK);
@@ -87,6 +112,7 @@ int main(void)
     RUN(units_pass_in_order_and_no_more_than_fit);
     RUN(wishes_wake_the_stream_once);
     RUN(news_are_announced_once_until_they_are_looked_at);
+    RUN(losses_of_several_receivers_are_joined);
     RUN(draining_goes_forward_and_wakes_only_who_waits);
     return HARNESS_RESULT();
 }

@@ -33,11 +33,12 @@ static struct {
 
 static uint8_t huge[300000] = {0x41}; /* a slice */
 
-static int fake_encode(struct pc_encoder *encoder, const struct pc_picture *picture,
+static int fake_encode(struct pc_encoder *encoder, uint64_t id, const struct pc_picture *picture,
                        const struct pc_rect *changed, int changed_count, bool request_idr,
                        struct pc_encode_result *result)
 {
     (void)encoder;
+    (void)id;
     (void)picture;
     t.rect_count = changed == NULL ? -1 : changed_count;
     t.idr = request_idr;

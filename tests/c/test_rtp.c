@@ -61,16 +61,53 @@ static void writes_two_byte_extensions(void)
 
 static void writes_no_more_than_the_most(void)
 {
-    struct pc_rtp_extensions most = {15, 16, 17, 18, 0xFFFF, 0xFFFF, "0123456789abcdef"};
+    struct pc_rtp_extensions most = {15, 16, 17, 18, 0xFFFF, 0xFFFF, "0123456789abcdef", 19};
     uint8_t out[PC_RTP_MAX_HEADER_BYTES];
     CHECK_EQ(pc_rtp_write(out, &fields, &most, true), 48);
     memset(most.mid, 'x', sizeof most.mid); /* not terminated: 16 characters count */
     CHECK_EQ(pc_rtp_write(out, &fields, &most, true), 48);
+    struct pc_rtp_fields first = fields;
+    first.in_frame = first.first_packet = true;
+    CHECK_EQ(pc_rtp_write(out, &first, &most, true), 60);
+}
+
+/* What a packet may have beside its payload (access_unit.h): everything that is offered, and a mid
+ * of one character. */
+static void a_whole_packet_keeps_within_its_bytes(void)
+{
+    struct pc_rtp_extensions usual = {1, 2, 3, 4, 0, 0, "0", 5};
+    struct pc_rtp_fields first = fields;
+    first.in_frame = first.first_packet = true;
+    uint8_t out[PC_RTP_MAX_HEADER_BYTES];
+    CHECK_EQ(pc_rtp_write(out, &first, &usual, true), 12 + 28);
+}
+
+static void describes_the_frame(void)
+{
+    struct pc_rtp_extensions extensions = {.transport_cc_id = 3, .dependency_id = 5};
+    struct pc_rtp_fields packet = fields;
+    packet.frame_number = 0x0102;
+    packet.reference_diff = 1;
+    uint8_t out[PC_RTP_MAX_HEADER_BYTES], bytes[PC_RTP_MAX_HEADER_BYTES];
+    /* A packet without a frame has none: FEC, padding. */
+    size_t size = hex("90E61234 DEADBEEF CAFEBABE BEDE0001 31ABCD00", bytes);
+    CHECK_EQ(pc_rtp_write(out, &packet, &extensions, true), size);
+    CHECK_BYTES(out, bytes, size);
+    packet.in_frame = true;
+    size = hex("90E61234 DEADBEEF CAFEBABE BEDE0002 31ABCD52 41010200", bytes);
+    CHECK_EQ(pc_rtp_write(out, &packet, &extensions, true), size);
+    CHECK_BYTES(out, bytes, size);
+    packet.first_packet = true;
+    packet.marker = false;
+    packet.reference_diff = 0;
+    size = hex("90661234 DEADBEEF CAFEBABE BEDE0004 31ABCD59 80010280 0003AA41 14800000", bytes);
+    CHECK_EQ(pc_rtp_write(out, &packet, &extensions, true), size);
+    CHECK_BYTES(out, bytes, size);
 }
 
 static void length_depends_on_extensions_only(void)
 {
-    struct pc_rtp_extensions extensions = {1, 2, 3, 4, 0, 0, "0"};
+    struct pc_rtp_extensions extensions = {1, 2, 3, 4, 0, 0, "0", 0};
     uint64_t random = 1;
     uint8_t out[PC_RTP_MAX_HEADER_BYTES];
     for (int i = 0; i < 1000; i++) {
@@ -85,7 +122,7 @@ static void length_depends_on_extensions_only(void)
 static void reads_back_what_it_writes(void)
 {
     struct pc_rtp_extensions sets[] = {
-        {1, 2, 3, 4, 1, 2, "a"}, {200, 2, 3, 4, 1, 2, "abcd"}, {0, 9, 0, 255, 1, 2, ""}};
+        {1, 2, 3, 4, 1, 2, "a", 0}, {200, 2, 3, 4, 1, 2, "abcd", 0}, {0, 9, 0, 255, 1, 2, "", 0}};
     for (size_t i = 0; i < 3; i++) {
         uint8_t data[PC_RTP_MAX_HEADER_BYTES + 3];
         size_t header = pc_rtp_write(data, &fields, &sets[i], true);
@@ -198,7 +235,7 @@ static void refuses_what_is_malformed(void)
 
 static void survives_every_length(void)
 {
-    struct pc_rtp_extensions extensions = {1, 2, 3, 4, 1, 2, "mid"};
+    struct pc_rtp_extensions extensions = {1, 2, 3, 4, 1, 2, "mid", 0};
     uint8_t whole[PC_RTP_MAX_HEADER_BYTES];
     size_t header = pc_rtp_write(whole, &fields, &extensions, true);
     for (size_t size = 0; size < header; size++) {
@@ -222,6 +259,8 @@ int main(void)
     RUN(writes_one_byte_extensions);
     RUN(writes_two_byte_extensions);
     RUN(writes_no_more_than_the_most);
+    RUN(a_whole_packet_keeps_within_its_bytes);
+    RUN(describes_the_frame);
     RUN(length_depends_on_extensions_only);
     RUN(reads_back_what_it_writes);
     RUN(reads_csrcs_padding_and_extension_elements);
