@@ -27,7 +27,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -51,6 +51,7 @@ from peer.connection import (
 from peer.dtls import GCM_PROFILES, Certificate
 from peer.gathering import IceServer
 from peer.hub import MediaHub, StreamEvent
+from peer.ice_servers import ice_servers_of
 from peer.report import HostReport, Meter
 from peer.sdp import SdpError, VideoOffer
 from peer.signalling_client import ClientState, SignallingClient
@@ -61,7 +62,6 @@ from signalling import messages
 log = logging.getLogger(__name__)
 
 STATS_LABEL = "stats"
-MAX_ICE_SERVERS = 8
 MAX_WAITING = 1024
 """Viewers that are remembered while there is no place for them."""
 OUR_MISTAKE = "a mistake of ours"
@@ -247,7 +247,7 @@ class Host:
 
     async def _welcomed(self, welcome: messages.Welcome) -> None:
         """We are in the room, for the first time or again; viewers know us by a new name."""
-        self._ice_servers = _ice_servers([*self.settings.ice_servers, *welcome.ice_servers])
+        self._ice_servers = ice_servers_of([*self.settings.ice_servers, *welcome.ice_servers])
         here = set(welcome.peers)
         for peer in self._waiting.keys() - here:
             del self._waiting[peer]
@@ -440,15 +440,3 @@ class Host:
         if self._signalling.state is ClientState.JOINED:
             return ""
         return self._signalling.trouble or "joining the room"
-
-
-def _ice_servers(given: Sequence[messages.IceServer]) -> tuple[IceServer, ...]:
-    """As connections take them, without doubles and without what makes no sense."""
-    found: dict[IceServer, None] = {}
-    for server in given:
-        for url in server.urls:
-            try:
-                found[IceServer(url, server.username, server.credential)] = None
-            except ValueError as error:
-                log.warning("an ICE server was left out: %s", error)
-    return tuple(found)[:MAX_ICE_SERVERS]

@@ -1,0 +1,334 @@
+"""A viewer's session: join a room, answer the host's offers, and have its picture.
+
+::
+
+    viewing = Viewing(hub, join, on_track=show)     # join() makes a SignallingClient
+    await viewing.run()                             # until the host ends the stream
+
+A session that breaks is begun again by joining again: the host then makes a fresh offer. What does
+not get better in time ends with :class:`NoPicture`.
+
+::
+
+              welcome           offer               keys
+    JOINING ──────────▶ WAITING ─────▶ CONNECTING ──────▶ CONNECTED ◀──▶ SILENT
+       ▲                                   │                  │             │
+       └──────────── after a pause ────────┴──────────────────┴─────────────┘
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import logging
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from aiortc import RTCDataChannel
+
+from peer.dtls import Certificate
+from peer.hub import MediaHub
+from peer.ice_servers import ice_servers_of
+from peer.peer_connection import ConnectionState, InvalidState
+from peer.receiving import ReceivingConnection, ReceivingEvents, ReceivingSettings
+from peer.sdp_lines import SdpError
+from peer.signalling_client import ClientState, SignallingClient
+from signalling import messages
+
+__all__ = ["NoPicture", "Viewing", "ViewingSettings", "ViewingState"]
+
+log = logging.getLogger(__name__)
+
+HANG_UP_S = 0.5
+"""So long the server gets to say why, after the host has closed the connection."""
+
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 5.0
+"""Before the room is joined again; the pause doubles while no picture comes."""
+
+_WATCH_S = 0.1
+
+
+class ViewingState(enum.Enum):
+    """How far the way to the picture is gone."""
+
+    JOINING = "joining"
+    """There is no link to the server yet."""
+    WAITING = "waiting for the host"
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    SILENT = "silent"
+    """The host does not answer any more; it may come back."""
+    CLOSED = "closed"
+
+
+class NoPicture(Exception):
+    """There was no picture for so long that viewing ended. The text says why."""
+
+    def __init__(self, state: ViewingState, reason: str, seen: bool) -> None:
+        super().__init__(reason)
+        self.state = state
+        """How far it had come."""
+        self.seen = seen
+        """There was a picture before."""
+
+
+@dataclass(frozen=True, slots=True)
+class ViewingSettings:
+    """How to view."""
+
+    receiving: ReceivingSettings = field(default_factory=ReceivingSettings)
+    """ICE servers are added from the server's welcome."""
+    patience_s: float = 15.0
+    """Without a picture for so long, viewing ends."""
+
+
+class Viewing(ReceivingEvents):
+    """One viewer of one room. Run it once. The hub stays the caller's.
+
+    `on_track` hears of each connection that has a track: the first, and each that replaces it.
+    `on_message` hears the texts of the host's data channel "stats".
+    """
+
+    def __init__(
+        self,
+        hub: MediaHub,
+        join: Callable[[], SignallingClient],
+        settings: ViewingSettings | None = None,
+        *,
+        on_track: Callable[[ReceivingConnection], None] | None = None,
+        on_message: Callable[[str], None] | None = None,
+    ) -> None:
+        self.settings = settings or ViewingSettings()
+        self.connection: ReceivingConnection | None = None
+        """The current one."""
+        self.refusal = ""
+        """Why the host has no place for us, in its words."""
+        self.seen = False
+        """There was a picture."""
+        self._hub = hub
+        self._join = join
+        self._on_track = on_track or (lambda _: None)
+        self._on_message = on_message or (lambda _: None)
+        self._certificate = Certificate()
+        self._client: SignallingClient | None = None
+        self._welcome: messages.Welcome | None = None
+        self._host_present = False
+        self._host = ""
+        self._outbox: asyncio.Queue[messages.ClientMessage] = asyncio.Queue()
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._broken = asyncio.Event()
+        self._failure = ""
+        self._pause = FIRST_PAUSE_S
+        self._background: set[asyncio.Task[None]] = set()
+
+    @property
+    def state(self) -> ViewingState:
+        """How far the way to the picture is gone."""
+        if self._ended.done():
+            return ViewingState.CLOSED
+        match self.connection.state if self.connection else None:
+            case ConnectionState.GATHERING | ConnectionState.CONNECTING:
+                return ViewingState.CONNECTING
+            case ConnectionState.CONNECTED:
+                return ViewingState.CONNECTED
+            case ConnectionState.DISCONNECTED:
+                return ViewingState.SILENT
+        joined = self._client is not None and self._client.state is ClientState.JOINED
+        return ViewingState.WAITING if joined else ViewingState.JOINING
+
+    @property
+    def trouble(self) -> str:
+        """What is in the way of the picture now, in words; empty while nothing is."""
+        state = self.state
+        if state in (ViewingState.CONNECTED, ViewingState.CLOSED):
+            return ""
+        if state is ViewingState.SILENT:
+            return "the host does not answer"
+        if state is ViewingState.CONNECTING:
+            return self._failure or "no path to the host answers yet"
+        if state is ViewingState.JOINING:
+            return (self._client.trouble if self._client else "") or "the server does not answer"
+        if self.refusal:
+            return self.refusal
+        if self._failure:
+            return self._failure
+        if self._host_present:
+            return "the host makes no offer"
+        return "there is no host in this room"
+
+    async def run(self) -> None:
+        """View until the host ends the stream, or :meth:`close`.
+
+        Raises :class:`NoPicture`, and :class:`.SignallingRefused` when the server will not have us.
+        """
+        watching = asyncio.create_task(self._watch(), name="viewing-watch")
+        sending = asyncio.create_task(self._send_messages(), name="viewing-outbox")
+        try:
+            while not self._ended.done():
+                self._broken.clear()
+                await self._join_once(watching)
+        finally:
+            for task in (watching, sending):
+                task.cancel()
+            await asyncio.gather(watching, sending, return_exceptions=True)
+            await self.close()
+
+    async def close(self) -> None:
+        """Leave the room, close the connection, end :meth:`run`. May be called again."""
+        self._end()
+        if self._client is not None:
+            await self._client.close()
+        if self.connection is not None:
+            await self.connection.close()
+        await asyncio.gather(*self._background)
+
+    async def _join_once(self, watching: asyncio.Task[None]) -> None:
+        """One stay in the room, and a pause after it."""
+        self._client = client = self._join()
+        reading = asyncio.create_task(self._read_messages(client), name="viewing-messages")
+        broken = asyncio.create_task(self._broken.wait())
+        over: set[asyncio.Future[Any]] = {reading, broken, watching, self._ended}
+        try:
+            await asyncio.wait(over, return_when=asyncio.FIRST_COMPLETED)
+            if watching.done():
+                watching.result()
+            if reading.done():
+                reading.result()
+        finally:
+            await client.close()
+            for task in (reading, broken):
+                task.cancel()
+            await asyncio.gather(reading, broken, return_exceptions=True)
+        if not self._ended.done():
+            over = {watching, self._ended}
+            await asyncio.wait(over, timeout=self._pause, return_when=asyncio.FIRST_COMPLETED)
+            self._pause = min(2 * self._pause, LONGEST_PAUSE_S)
+
+    async def _watch(self) -> None:
+        """Raises :class:`NoPicture` when none has come for too long."""
+        loop = asyncio.get_running_loop()
+        seen_at, count = loop.time(), 0
+        while True:
+            await asyncio.sleep(_WATCH_S)
+            reception = self.connection.reception if self.connection else None
+            now = 0 if reception is None or reception.closed else reception.stats().units
+            if now > count:
+                seen_at, self.seen, self._pause = loop.time(), True, FIRST_PAUSE_S
+            count = now
+            if loop.time() - seen_at > self.settings.patience_s:
+                reason = self.trouble or "connected, but the host sends no picture"
+                raise NoPicture(self.state, reason, self.seen)
+
+    # Signalling ----------------------------------------------------------------------------------
+
+    async def _read_messages(self, client: SignallingClient) -> None:
+        async for message in client:
+            match message:
+                case messages.Welcome():
+                    self._welcome = message
+                    self._host_present = message.host_present
+                    self.refusal = ""
+                case messages.PeerJoined(role="host"):
+                    self._host_present = True
+                case messages.PeerLeft(role="host", reason=reason):
+                    self._host_present = False
+                    if reason == "bye":
+                        log.info("the host has ended the stream")
+                        self._end()
+                case messages.Offer():
+                    await self._offered(message)
+                case messages.Candidate():
+                    await self._trickled(message)
+                case messages.Refused(message=text):
+                    self.refusal = text
+                case messages.Error():
+                    log.warning("signalling: %s", message.message)
+
+    async def _send_messages(self) -> None:
+        while True:
+            message = await self._outbox.get()
+            if self._client is None or not await self._client.send(message):
+                log.debug("not sent, signalling is down: %s", type(message).__name__)
+
+    async def _offered(self, offer: messages.Offer) -> None:
+        self.refusal = self._failure = ""
+        self._host = offer.peer
+        connection = self.connection
+        if connection is None or not connection.continues(offer.sdp):
+            connection = self._replace_connection()
+        before = connection.track
+        try:
+            answer = await connection.accept_offer(offer.sdp)
+        except (SdpError, InvalidState) as error:
+            log.warning("dropped a bad offer: %s", error)
+            self._failure = f"the host's offer cannot be used: {error}"
+            return
+        self._outbox.put_nowait(messages.Answer(offer.peer, answer))
+        if connection.track is None:
+            self._failure = "the host offers no video in a codec that is wanted"
+        elif connection.track is not before:
+            self._on_track(connection)
+
+    async def _trickled(self, message: messages.Candidate) -> None:
+        if self.connection is None or message.peer != self._host:
+            return
+        try:
+            await self.connection.add_candidate(message.candidate)
+        except SdpError as error:
+            log.warning("dropped a bad candidate: %s", error)
+
+    def _replace_connection(self) -> ReceivingConnection:
+        if self.connection is not None:
+            self._spawn(self.connection.close())
+        base = self.settings.receiving
+        servers = ice_servers_of(self._welcome.ice_servers) if self._welcome else ()
+        ice = replace(base.ice, servers=(*base.ice.servers, *servers))
+        self.connection = ReceivingConnection(
+            self._hub, self, replace(base, ice=ice), self._certificate
+        )
+        return self.connection
+
+    # The connection ------------------------------------------------------------------------------
+
+    def state_changed(self, connection: ReceivingConnection, state: ConnectionState) -> None:
+        if connection is not self.connection or self._ended.done():
+            return
+        log.info("the connection is %s", state.value)
+        if state is ConnectionState.FAILED:
+            self._failure = connection.failure
+            self._broken.set()
+        elif state is ConnectionState.CLOSED:
+            self._failure = "the host has hung up"
+            self._spawn(self._hung_up())
+
+    def candidate(self, connection: ReceivingConnection, candidate: str) -> None:
+        if connection is self.connection:
+            video = connection.offer.video if connection.offer else None
+            mid = video.mid if video else "0"
+            self._outbox.put_nowait(messages.Candidate(self._host, candidate, mid[:16]))
+
+    def data_channel(self, connection: ReceivingConnection, channel: RTCDataChannel) -> None:
+        if channel.label == "stats":
+            channel.on("message", self._message)
+
+    async def _hung_up(self) -> None:
+        # The server may be about to say that the host has left.
+        with suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(self._ended), HANG_UP_S)
+        self._broken.set()
+
+    def _message(self, message: str | bytes) -> None:
+        if isinstance(message, str):
+            self._on_message(message)
+
+    def _end(self) -> None:
+        if not self._ended.done():
+            self._ended.set_result(None)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
