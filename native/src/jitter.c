@@ -78,6 +78,11 @@ static void empty(struct pc_jitter *jitter, struct slot *slot)
     slot->here = false;
 }
 
+void pc_jitter_set_target(struct pc_jitter *jitter, uint64_t target_ns)
+{
+    jitter->target_ns = target_ns;
+}
+
 void pc_jitter_reset(struct pc_jitter *jitter)
 {
     for (int i = 0; i < PC_JITTER_PACKETS; i++)
@@ -181,8 +186,7 @@ static void add_frame(struct pc_jitter *jitter, int64_t first, int64_t last)
             frame.complete_ns = slot->arrived_ns;
     }
     frame.alone = frame.idr;
-    frame.due_ns =
-        pc_quickest_way(&jitter->way, frame.timestamp, frame.complete_ns) + jitter->target_ns;
+    frame.quickest_ns = pc_quickest_way(&jitter->way, frame.timestamp, frame.complete_ns);
     memmove(&jitter->frames[at + 1], &jitter->frames[at],
             (size_t)(jitter->frame_count - at) * sizeof frame);
     jitter->frames[at] = frame;
@@ -341,13 +345,18 @@ static int first_decodable(const struct pc_jitter *jitter)
     return -1;
 }
 
+static uint64_t due(const struct pc_jitter *jitter, int i)
+{
+    return jitter->frames[i].quickest_ns + jitter->target_ns;
+}
+
 const struct pc_jitter_frame *pc_jitter_take(struct pc_jitter *jitter, uint64_t now_ns)
 {
     assert(jitter->taken < 0);
     for (int i = 0; i < jitter->frame_count; i++)
         describe(jitter, &jitter->frames[i]);
     int i = first_decodable(jitter);
-    if (i < 0 || (jitter->target_ns > 0 && jitter->frames[i].due_ns > now_ns))
+    if (i < 0 || (jitter->target_ns > 0 && due(jitter, i) > now_ns))
         return NULL;
     jitter->taken = i;
     return &jitter->frames[i];
@@ -378,7 +387,7 @@ void pc_jitter_release(struct pc_jitter *jitter, bool used)
 uint64_t pc_jitter_due(const struct pc_jitter *jitter)
 {
     int i = jitter->target_ns > 0 ? first_decodable(jitter) : -1;
-    return i >= 0 ? jitter->frames[i].due_ns : UINT64_MAX;
+    return i >= 0 ? due(jitter, i) : UINT64_MAX;
 }
 
 int64_t pc_jitter_next(const struct pc_jitter *jitter)

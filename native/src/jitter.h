@@ -38,7 +38,7 @@ struct pc_jitter_frame {
     bool described; /* the descriptor is here, and its structure was known */
     bool alone;     /* it refers to no other frame */
     uint64_t first_packet_ns, complete_ns;
-    uint64_t due_ns; /* not to be given out before */
+    uint64_t quickest_ns; /* when the quickest way would have brought it */
     struct pc_dependency_descriptor descriptor;
 };
 
@@ -48,6 +48,8 @@ struct pc_jitter;
  * NULL when out of memory. */
 struct pc_jitter *pc_jitter_create(uint64_t target_ns);
 void pc_jitter_destroy(struct pc_jitter *jitter);
+
+void pc_jitter_set_target(struct pc_jitter *jitter, uint64_t target_ns);
 
 /* Forget all packets and what was given out. */
 void pc_jitter_reset(struct pc_jitter *jitter);

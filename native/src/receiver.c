@@ -316,6 +316,11 @@ void pc_receiver_packet(struct pc_receiver *receiver, const uint8_t *data, size_
     }
 }
 
+void pc_receiver_set_jitter_target(struct pc_receiver *receiver, uint64_t target_ns)
+{
+    pc_jitter_set_target(receiver->jitter, target_ns);
+}
+
 void pc_receiver_get_stats(const struct pc_receiver *receiver, struct pc_receiver_stats *out)
 {
     *out = receiver->stats;

@@ -64,10 +64,14 @@ int pc_receiver_rtcp(struct pc_receiver *receiver, const uint8_t *data, size_t s
  * after each batch of packets too. */
 uint64_t pc_receiver_tick(struct pc_receiver *receiver, uint64_t now_ns, uint64_t ntp_now);
 
-/* The decoder could not use a unit: ask for an IDR (throttled). */
+/* The decoder could not use a unit: the next tick asks for an IDR (throttled, repeated until one
+ * comes). */
 void pc_receiver_request_idr(struct pc_receiver *receiver, uint64_t now_ns);
 
 /* Change `jitter_target_ns`. */
+void pc_receiver_set_jitter_target(struct pc_receiver *receiver, uint64_t target_ns);
+
+/* From the next frame on. */
 void pc_receiver_set_jitter_target(struct pc_receiver *receiver, uint64_t target_ns);
 
 void pc_receiver_get_stats(const struct pc_receiver *receiver, struct pc_receiver_stats *out);
