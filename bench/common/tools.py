@@ -49,6 +49,8 @@ PROGRAMS = {
     "kernels": _tool("kernels"),
     "painter": _tool("painter"),
     "receiver": _tool("receiver", "libavcodec", "libavutil"),
+    "relay": _Program((LINK / "relay.c", LINK / "front.c", *_LINK_CORE), core=False),
+    "tun": _Program((LINK / "tun.c", LINK / "front.c", *_LINK_CORE), core=False),
     "session": _Program((*sorted((ROOT / "bench" / "session").glob("*.c")), *_LINK_CORE)),
 }
 
