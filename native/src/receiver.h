@@ -68,9 +68,6 @@ uint64_t pc_receiver_tick(struct pc_receiver *receiver, uint64_t now_ns, uint64_
  * comes). */
 void pc_receiver_request_idr(struct pc_receiver *receiver, uint64_t now_ns);
 
-/* Change `jitter_target_ns`. */
-void pc_receiver_set_jitter_target(struct pc_receiver *receiver, uint64_t target_ns);
-
 /* From the next frame on. */
 void pc_receiver_set_jitter_target(struct pc_receiver *receiver, uint64_t target_ns);
 

@@ -83,7 +83,8 @@ static inline struct encoded_unit unit_maker_next(struct unit_maker *maker, bool
     struct pc_encode_result result = {0};
     maker->unit = &unit;
     scene_draw(&maker->scene, maker->step++, &maker->picture);
-    CHECK_EQ(maker->encoder->ops->encode(maker->encoder, &maker->picture, NULL, 0, idr, &result),
+    CHECK_EQ(maker->encoder->ops->encode(maker->encoder, (uint64_t)maker->step, &maker->picture,
+                                         NULL, 0, idr, &result),
              0);
     CHECK(!result.skipped);
     unit.idr = result.idr;
