@@ -16,7 +16,9 @@ either side::
     in the room     connection            then
     yes             on the way            offered; given up after ``answer_timeout_s``
     yes             connected             plays
+    yes             silent                makes room after a while, when places are short
     no (lost)       connected             plays on; makes room for others when places are short
+    again           connected, silent     the same viewer, by its seat: ICE restart, plays on
     no (lost)       on the way            closed
     no (bye)        any                   closed
     any             failed, closed        forgotten
@@ -64,6 +66,12 @@ log = logging.getLogger(__name__)
 STATS_LABEL = "stats"
 MAX_WAITING = 1024
 """Viewers that are remembered while there is no place for them."""
+SILENT_PATIENCE_S = 10.0
+"""How long a viewer may be silent and keep its place when another wants it."""
+RESTART_SPACING_S = 0.5
+"""The least time between two ICE restarts that one viewer asks for."""
+NO_PLACE = "Every place is taken: the host lets {} watch at a time."
+OVERLOADED = "The host cannot take another viewer now."
 OUR_MISTAKE = "a mistake of ours"
 """Met through one viewer, it must not end the stream of the others."""
 
@@ -225,14 +233,18 @@ class Host:
             match message:
                 case messages.Welcome():
                     await self._welcomed(message)
-                case messages.PeerJoined(peer=peer, role="viewer"):
-                    await self._admit(peer)
+                case messages.PeerJoined(peer=peer, role="viewer", seat=seat):
+                    await self._joined(peer, seat)
                 case messages.PeerLeft(peer=peer, role="viewer", reason=reason):
                     self._left(peer, reason)
                 case messages.Answer(peer=peer, sdp=sdp):
                     await self._answered(peer, sdp)
                 case messages.Candidate(peer=peer, candidate=candidate):
                     await self._trickled(peer, candidate)
+                case messages.Restart(peer=peer):
+                    viewer = self._viewers.get(peer)
+                    if viewer is not None and viewer.may_restart(RESTART_SPACING_S):
+                        self._restart(viewer)
                 case messages.Error(code="unknown-peer"):
                     log.debug("signalling: %s", message.message)
                 case messages.Error():
@@ -256,8 +268,33 @@ class Host:
                 self._left(peer, "lost")
             elif not viewer.connected:
                 self._drop(viewer, "its offer may be lost")
+            elif viewer.silent_for > 0:
+                self._restart(viewer)
         for peer in welcome.peers:
             await self._admit(peer)
+
+    async def _joined(self, peer: str, seat: str) -> None:
+        """Someone came in: a viewer that was here before is known by its seat."""
+        viewer = next((v for v in self._viewers.values() if v.seat == seat), None)
+        if viewer is None or not viewer.connected:
+            if viewer is not None:
+                self._drop(viewer, "joined anew")
+            await self._admit(peer)
+            return
+        log.info("viewer %s is back as %s", viewer.peer, peer)
+        del self._viewers[viewer.peer]
+        viewer.peer, viewer.present = peer, True
+        self._viewers[peer] = viewer
+        self._restart(viewer)
+
+    def _restart(self, viewer: Viewer) -> None:
+        """Offer a viewer the session that it has again, to find another path."""
+        try:
+            sdp = viewer.connection.restart_ice()
+        except InvalidState as error:
+            log.debug("viewer %s: %s", viewer.peer, error)
+            return
+        self._outbox.put_nowait(messages.Offer(viewer.peer, sdp, viewer.seat))
 
     async def _admit(self, peer: str) -> None:
         """Offer the stream to a viewer, or let it wait for a place."""
@@ -267,6 +304,8 @@ class Host:
             if len(self._waiting) < MAX_WAITING:
                 self._waiting[peer] = None
             log.warning("no place for viewer %s: --max-viewers is %d", peer, len(self._viewers))
+            words = NO_PLACE.format(self.settings.max_viewers)
+            self._outbox.put_nowait(messages.Refused(peer, words))
             return
         self._waiting.pop(peer, None)
         viewer = Viewer(self, peer)
@@ -276,6 +315,7 @@ class Host:
             )
         except NativeError as error:
             log.warning("no connection for viewer %s: %s", peer, error.strerror)
+            self._outbox.put_nowait(messages.Refused(peer, OVERLOADED))
             return
         self._viewers[peer] = viewer
         viewer.stats_channel = connection.create_data_channel(
@@ -287,18 +327,19 @@ class Host:
             connection.send_stream(self._stream)
         except InvalidState:
             return  # closed meanwhile
-        self._outbox.put_nowait(messages.Offer(peer, sdp))
+        self._outbox.put_nowait(messages.Offer(peer, sdp, viewer.seat))
         viewer.give_up_after(self.settings.answer_timeout_s)
         log.info("offered to viewer %s", peer)
 
     def _make_room(self) -> bool:
-        """Close the connection of a viewer that has left the room, if there is one."""
-        absent = [viewer for viewer in self._viewers.values() if not viewer.present]
-        if not absent:
+        """Close the connection of a viewer that has left the room or is silent, if there is one."""
+        going = [v for v in self._viewers.values() if not v.present] or [
+            v for v in self._viewers.values() if v.silent_for >= SILENT_PATIENCE_S
+        ]
+        if not going:
             return False
         # One whose path is silent first; then who has been here longest.
-        absent.sort(key=lambda viewer: viewer.state is ConnectionState.CONNECTED)
-        self._drop(absent[0], "its place is needed")
+        self._drop(max(going, key=lambda viewer: viewer.silent_for), "its place is needed")
         return True
 
     def _connection_settings(self) -> ConnectionSettings:
@@ -330,6 +371,8 @@ class Host:
         viewer.present = False
         if reason == "bye" or not viewer.connected:
             self._drop(viewer, f"left ({reason})")
+        else:
+            viewer.connection.check_path()
 
     async def _answered(self, peer: str, sdp: str) -> None:
         viewer = self._viewers.get(peer)

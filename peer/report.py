@@ -92,7 +92,7 @@ class HostReport:
     late: int
     """Frame slots missed because a stage took too long, since the start."""
     viewers: tuple[ViewerReport, ...]
-    """Those who have joined, connected or on the way."""
+    """Those who have joined: connected, silent or on the way."""
     waiting: int
     """Viewers for whom there is no place."""
     signalling: str
@@ -103,7 +103,7 @@ class HostReport:
     @property
     def connected(self) -> int:
         """How many viewers get the picture."""
-        return sum(viewer.state != "connecting" for viewer in self.viewers)
+        return sum(viewer.state == "connected" for viewer in self.viewers)
 
     @property
     def fps(self) -> float:

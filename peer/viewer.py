@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from typing import Protocol
 
 from aiortc import RTCDataChannel
@@ -36,11 +37,16 @@ class Viewer(ConnectionEvents):
 
     def __init__(self, owner: ViewerOwner, peer: str) -> None:
         self.peer = peer
+        """Its name in the room: another one each time that it joins."""
+        self.seat = secrets.token_urlsafe(16)
+        """What it can show when it joins again, to be known as the same."""
         self.present = True
         """It is in the room."""
         self.complained = False
         self._owner = owner
         self._timer: asyncio.TimerHandle | None = None
+        self._silent_since: float | None = None
+        self._restarted_at = float("-inf")
 
     @property
     def state(self) -> ConnectionState:
@@ -50,6 +56,21 @@ class Viewer(ConnectionEvents):
     def connected(self) -> bool:
         """Media flows, or did and may again."""
         return self.state in (ConnectionState.CONNECTED, ConnectionState.DISCONNECTED)
+
+    @property
+    def silent_for(self) -> float:
+        """Seconds since its path fell silent; 0 while it answers."""
+        if self._silent_since is None:
+            return 0.0
+        return max(asyncio.get_running_loop().time() - self._silent_since, 1e-9)
+
+    def may_restart(self, spacing_s: float) -> bool:
+        """Is the last restart that it may ask for longer ago than that?"""
+        now = asyncio.get_running_loop().time()
+        if now - self._restarted_at < spacing_s:
+            return False
+        self._restarted_at = now
+        return True
 
     def give_up_after(self, seconds: float) -> None:
         self._timer = asyncio.get_running_loop().call_later(seconds, self._owner.give_up, self)
@@ -86,6 +107,8 @@ class Viewer(ConnectionEvents):
     # ConnectionEvents ----------------------------------------------------------------------------
 
     def state_changed(self, connection: Connection, state: ConnectionState) -> None:
+        silent = state is ConnectionState.DISCONNECTED
+        self._silent_since = asyncio.get_running_loop().time() if silent else None
         self._owner.connection_changed(self, state)
 
     def candidate(self, connection: Connection, candidate: str) -> None:

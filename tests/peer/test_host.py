@@ -45,6 +45,8 @@ from signalling.messages import (
     Offer,
     PeerJoined,
     PeerLeft,
+    Refused,
+    Restart,
     ServerMessage,
     Welcome,
 )
@@ -107,6 +109,8 @@ class FakeConnection:
         self.stream: Any = None
         self.channel = Channel()
         self.candidates: list[str] = []
+        self.restarts = 0
+        self.checks = 0
         self.closed = asyncio.Event()
 
     def become(self, state: ConnectionState) -> None:
@@ -124,11 +128,22 @@ class FakeConnection:
     def send_stream(self, stream: object) -> None:
         self.stream = stream
 
+    def restart_ice(self) -> str:
+        if self.state not in (State.CONNECTED, State.DISCONNECTED):
+            raise InvalidState("an ICE restart is not for this state")
+        self.restarts += 1
+        return f"restart {self.restarts} of {id(self)}"
+
+    def check_path(self) -> None:
+        self.checks += 1
+
     async def accept_answer(self, sdp: str) -> None:
         if sdp == "bad":
             raise SdpError("there is no a=mid")
         if sdp == "bug":
             raise ZeroDivisionError
+        if self.restarts:
+            return
         if self.state is not State.OFFERED:
             raise InvalidState("accept_answer is not for this state")
         self.answer = SimpleNamespace(video=SimpleNamespace(codec=Codec.H264))
@@ -212,6 +227,10 @@ class Scene:
         self.running = asyncio.ensure_future(self.host.run())
         await self.signalling.say(Welcome("host", "den", "host", True, list(peers), ice or []))
 
+    def seat_of(self, peer: str) -> str:
+        """What the host's last offer to a viewer gave it."""
+        return [m.seat for m in self.signalling.sent if isinstance(m, Offer) and m.peer == peer][-1]
+
     async def join(self, peer: str) -> FakeConnection:
         await self.signalling.say(PeerJoined(peer, "viewer"))
         return self.made[-1]
@@ -243,7 +262,8 @@ async def scene() -> AsyncIterator[Scene]:
 async def test_a_viewer_is_offered_the_stream_and_its_answer_is_taken(scene: Scene) -> None:
     await scene.start()
     connection = await scene.join("anna")
-    assert scene.signalling.sent == [Offer("anna", f"offer of {id(connection)}")]
+    [offer] = scene.signalling.sent
+    assert offer == Offer("anna", f"offer of {id(connection)}", scene.seat_of("anna"))
     assert isinstance(connection.stream, Stream)
     assert (connection.settings.video.width, connection.settings.video.height) == (640, 360)
     await scene.signalling.say(Answer("anna", "fine"), Candidate("anna", "1 1 udp …"))
@@ -331,6 +351,7 @@ async def test_a_full_hub_costs_only_who_comes_last(
     await scene.signalling.say(PeerJoined("eve", "viewer"))
     assert "the hub holds no more peers" in caplog.text
     assert scene.host.viewers == ("anna",)
+    assert scene.signalling.sent[-1] == Refused("eve", "The host cannot take another viewer now.")
     assert good.state is State.CONNECTED
     assert not scene.running.done()
 
@@ -378,6 +399,73 @@ async def test_media_goes_on_when_a_viewer_loses_signalling(scene: Scene) -> Non
     assert scene.host.viewers == ("anna",)
 
 
+async def test_silence_is_looked_for_when_a_viewer_loses_signalling(scene: Scene) -> None:
+    await scene.start()
+    connection = await scene.play("anna")
+    await scene.signalling.say(PeerLeft("anna", "viewer", "lost"))
+    assert connection.checks == 1
+
+
+async def test_a_viewer_that_comes_back_with_its_seat_goes_on(scene: Scene) -> None:
+    """Its address has changed: another peer id, the same connection, another path."""
+    await scene.start()
+    connection = await scene.play("anna")
+    seat = scene.seat_of("anna")
+    connection.become(State.DISCONNECTED)
+    await scene.signalling.say(PeerJoined("anna2", "viewer", seat=seat))
+    assert scene.made == [connection]
+    assert scene.host.viewers == ("anna2",)
+    assert scene.signalling.sent[-1] == Offer("anna2", f"restart 1 of {id(connection)}", seat)
+    await scene.signalling.say(Answer("anna2", "fine"), Candidate("anna2", "1 1 udp …"))
+    assert connection.candidates == ["1 1 udp …"]
+    # Only now does the server miss the old link: it is nobody's any more.
+    await scene.signalling.say(PeerLeft("anna", "viewer", "lost"))
+    assert scene.host.viewers == ("anna2",)
+    assert connection.state is State.DISCONNECTED
+    assert not connection.closed.is_set()
+
+
+@pytest.mark.parametrize("seat", ["", "somebody-elses"])
+async def test_a_seat_that_is_none_gets_a_connection_of_its_own(scene: Scene, seat: str) -> None:
+    await scene.start()
+    first = await scene.play("anna")
+    await scene.signalling.say(PeerJoined("eve", "viewer", seat=seat))
+    assert len(scene.made) == 2
+    assert scene.host.viewers == ("anna", "eve")
+    assert first.restarts == 0
+    assert scene.seat_of("eve") not in ("", seat, scene.seat_of("anna"))
+
+
+async def test_a_seat_whose_connection_never_stood_begins_anew(scene: Scene) -> None:
+    await scene.start()
+    first = await scene.join("anna")
+    await scene.signalling.say(PeerJoined("anna2", "viewer", seat=scene.seat_of("anna")))
+    assert first.closed.is_set()
+    assert scene.host.viewers == ("anna2",)
+    assert len(scene.made) == 2
+
+
+async def test_a_viewer_may_ask_for_a_restart_now_and_then(scene: Scene) -> None:
+    await scene.start()
+    connection = await scene.play("anna")
+    await scene.signalling.say(*[Restart("anna")] * 50, Restart("nobody"))
+    assert connection.restarts == 1
+    assert scene.signalling.sent[-1] == Offer(
+        "anna", f"restart 1 of {id(connection)}", scene.seat_of("anna")
+    )
+    early = await scene.join("bob")
+    await scene.signalling.say(Restart("bob"))
+    assert early.restarts == 0
+
+
+async def test_who_is_silent_is_offered_anew_when_the_host_is_back(scene: Scene) -> None:
+    await scene.start()
+    silent, fine = await scene.play("anna"), await scene.play("bob")
+    silent.become(State.DISCONNECTED)
+    await scene.signalling.say(Welcome("host2", "den", "host", True, ["anna", "bob"]))
+    assert (silent.restarts, fine.restarts) == (1, 0)
+
+
 async def test_a_failed_connection_is_forgotten(scene: Scene) -> None:
     await scene.start()
     connection = await scene.play("anna")
@@ -421,6 +509,8 @@ async def test_who_finds_no_place_waits_for_one(scene: Scene) -> None:
     await scene.join("carl")
     await scene.join("dora")
     assert scene.host.waiting == ("carl", "dora")
+    words = "Every place is taken: the host lets 2 watch at a time."
+    assert scene.signalling.sent[-2:] == [Refused("carl", words), Refused("dora", words)]
     assert len(scene.made) == 2
     first.become(State.CLOSED)
     await settle()
@@ -438,6 +528,25 @@ async def test_who_lost_signalling_makes_room(scene: Scene) -> None:
     await scene.join("anna-again")
     assert gone.state is State.CLOSED
     assert set(scene.host.viewers) == {"bob", "anna-again"}
+
+
+async def test_who_has_been_silent_for_long_makes_room(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await scene.start()
+    await scene.play("anna")
+    silent = await scene.play("bob")
+    silent.become(State.DISCONNECTED)
+    await scene.join("carl")
+    assert scene.host.waiting == ("carl",), "the place of one that may be back at once is kept"
+    monkeypatch.setattr("peer.host.SILENT_PATIENCE_S", 1e-9)
+    silent.become(State.CONNECTED)
+    await scene.join("dora")
+    assert scene.host.viewers == ("anna", "bob")
+    silent.become(State.DISCONNECTED)
+    await scene.join("emil")
+    assert silent.state is State.CLOSED
+    assert "bob" not in scene.host.viewers
 
 
 # The end ----------------------------------------------------------------------------------------

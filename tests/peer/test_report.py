@@ -72,7 +72,7 @@ def test_a_viewers_message_speaks_of_its_own_encode() -> None:
         "drops",
     }
     assert (message["codec"], message["fps"], message["bitrate_bps"]) == ("VP8", 30.0, 4_000_000)
-    assert message["viewers"] == 2
+    assert message["viewers"] == 1
     assert message["stages"]["convert"] == {"p50_ms": 1.0, "p99_ms": 3.0}
     assert report.bitrate_bps == 12_000_000
 
