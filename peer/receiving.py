@@ -31,7 +31,8 @@ from peer.sdp_answer import (
     read_offer,
     write_answer,
 )
-from peer.sdp_parts import DtlsSetup
+from peer.sdp_lines import SdpError
+from peer.sdp_parts import DtlsSetup, Transport
 
 __all__ = ["ReceivingConnection", "ReceivingEvents", "ReceivingSettings"]
 
@@ -94,6 +95,8 @@ class ReceivingConnection(PeerConnection):
         """What was offered, and what we took of it."""
         self.track: ReceivedTrack | None = None
         """The video; None before `accept_offer`, and when the offer has none for us."""
+        self._setup: DtlsSetup = "active"
+        self._answers = 0
         self._events = events or ReceivingEvents()
         super().__init__(hub, self.settings, certificate, controlling=False)
 
@@ -105,22 +108,55 @@ class ReceivingConnection(PeerConnection):
     async def accept_offer(self, sdp: str) -> str:
         """Connect as the offer says, in the background. Returns the answer to send.
 
-        SdpError when it cannot be used; the connection then waits for a better one.
+        Once connected, a further offer of the same session is an ICE restart (RFC 8445 section 9)
+        when its ICE parameters are new. SdpError when an offer cannot be used; the connection then
+        waits for a better one, or goes on as it was.
         """
-        self._require("accept_offer", ConnectionState.NEW)
         offer = read_offer(sdp, self.settings.wanted)
+        if self.offer is not None:
+            return self._accept_again(self.offer, offer)
+        self._require("accept_offer", ConnectionState.NEW)
         transport = await self._gather()
         self._require("accept_offer", ConnectionState.GATHERING)
         self.offer = offer
-        setup = answering_setup(offer.transport.setup, prefer=self._preferred_setup())
+        self._setup = answering_setup(offer.transport.setup, prefer=self._preferred_setup())
         if offer.video is not None:
             settings = self._receive_settings(offer.video)
             self.track = ReceivedTrack(Reception(self._peer, settings))
-        answer = write_answer(offer, replace(transport, setup=setup))
         if offer.transport.ice_lite:  # RFC 8445 section 6.1.1: who is not lite controls
             self._ice.agent.switch_role(ice_controlling=True)
-        self._connect(offer.transport, server=setup == "passive", channels=offer.channels)
-        return answer
+        self._connect(offer.transport, server=self._setup == "passive", channels=offer.channels)
+        return self._answer(offer, transport)
+
+    def continues(self, sdp: str) -> bool:
+        """Is this offer for this session, as after an ICE restart? Otherwise it begins another."""
+        if self.offer is None or self.state not in (
+            ConnectionState.CONNECTED,
+            ConnectionState.DISCONNECTED,
+        ):
+            return False
+        try:
+            again = read_offer(sdp, self.settings.wanted)
+        except SdpError:
+            return False
+        return _same_session(self.offer, again)
+
+    def _accept_again(self, before: ReceivedOffer, offer: ReceivedOffer) -> str:
+        if not _same_session(before, offer):
+            raise SdpError("the offer is of another session than the one before")
+        self.offer = offer = replace(offer, session_id=before.session_id)
+        if (before.transport.ufrag, before.transport.password) == (
+            offer.transport.ufrag,
+            offer.transport.password,
+        ):
+            return self._answer(offer, self._ice.transport(self._certificate.fingerprints))
+        transport = self._restart()
+        self._reconnect(offer.transport)
+        return self._answer(offer, transport)
+
+    def _answer(self, offer: ReceivedOffer, transport: Transport) -> str:
+        self._answers += 1
+        return write_answer(offer, replace(transport, setup=self._setup), self._answers)
 
     def _preferred_setup(self) -> DtlsSetup:
         # The server of a handshake chooses the profile; see peer/dtls.py.
@@ -174,3 +210,8 @@ class ReceivingConnection(PeerConnection):
 
     def _tell_channel(self, channel: RTCDataChannel) -> None:
         self._events.data_channel(self, channel)
+
+
+def _same_session(one: ReceivedOffer, other: ReceivedOffer) -> bool:
+    """The same DTLS association (RFC 8842 section 4), and the same video."""
+    return one.transport.fingerprints == other.transport.fingerprints and one.video == other.video
