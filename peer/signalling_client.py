@@ -161,6 +161,8 @@ class SignallingClient:
         self._taken = 0
         self.trouble = ""
         """Why there is no connection now, in words; empty while there is one."""
+        self.seat = ""
+        """What a viewer says when it joins again: the seat of the offer that it answered."""
 
     @property
     def state(self) -> ClientState:
@@ -251,7 +253,9 @@ class SignallingClient:
 
     async def _join(self, socket: ClientConnection) -> Welcome:
         settings = self._settings
-        hello = Hello(settings.token, settings.room, settings.role, name=settings.name)
+        hello = Hello(
+            settings.token, settings.room, settings.role, name=settings.name, seat=self.seat
+        )
         await socket.send(encode(hello))
         refusal: Error | None = None
         try:

@@ -267,6 +267,8 @@ class Viewing(ReceivingEvents):
             self._failure = f"the host's offer cannot be used: {error}"
             return
         self._outbox.put_nowait(messages.Answer(offer.peer, answer))
+        if self._client is not None:
+            self._client.seat = offer.seat
         if connection.track is None:
             self._failure = "the host offers no video in a codec that is wanted"
         elif connection.track is not before:
@@ -300,6 +302,8 @@ class Viewing(ReceivingEvents):
         if state is ConnectionState.FAILED:
             self._failure = connection.failure
             self._broken.set()
+        elif state is ConnectionState.DISCONNECTED:
+            self._outbox.put_nowait(messages.Restart(self._host))
         elif state is ConnectionState.CLOSED:
             self._failure = "the host has hung up"
             self._spawn(self._hung_up())
