@@ -8,7 +8,8 @@
 static const double headroom = 0.95;
 
 /* A queue of this much is one, plus what the path's noise and a packet's own time may be. */
-static const double queue_us = 6000;
+static const double queue_us = 5000;
+static const double noise_share = 1.5;
 static const double packet_bits = 1200 * 8;
 
 /* While the queue drains, of what comes through; and once it is empty. */
@@ -17,9 +18,13 @@ static const double drain_share = 0.85, resume_share = 0.93;
 /* Additive increase, in shares of the capacity a second, and how that grows with each second
  * without a queue. All flows of a bottleneck see much the same capacity, so that they add the same,
  * and give up in proportion: that makes them equal. */
-static const double increase = 0.12, increase_growth = 0.15, increase_most = 1.5;
+static const double increase = 0.12, increase_growth = 0.3, increase_most = 1.5;
+static const double increase_after_s = 1.5, increase_least_bps = 200e3;
 
-static const double start_doubling_s = 0.15;
+/* How long a capacity is remembered that other flows' packets hide. */
+static const double link_memory_s = 3;
+
+static const double start_doubling_s = 0.15, start_most = 3;
 
 /* Against traffic that fills the queue: a share of what comes through within trains, which is more
  * than what is left. */
@@ -53,8 +58,8 @@ static void enter(struct pc_train_controller *controller, enum pc_congestion_sta
 
 void pc_train_controller_init(struct pc_train_controller *controller, double start_bps)
 {
-    *controller =
-        (struct pc_train_controller){.state = PC_CONGESTION_STARTING, .target_bps = start_bps};
+    *controller = (struct pc_train_controller){
+        .state = PC_CONGESTION_STARTING, .target_bps = start_bps, .excess = 1};
     pc_train_meter_init(&controller->trains);
 }
 
@@ -86,16 +91,20 @@ static double predicted_queue_us(const struct pc_train_controller *controller, u
     return fmax(0, wait_us);
 }
 
+static double noise_us(const struct pc_train_controller *controller)
+{
+    return pc_train_meter_noise_us(&controller->trains);
+}
+
 static double queue_limit_us(const struct pc_train_controller *controller)
 {
-    double packet_us =
-        controller->capacity_bps > 0 ? packet_bits * 1e6 / controller->capacity_bps : 0;
-    return queue_us + 1.5 * fmin(packet_us, 30000) + fmin(controller->trains.noise_us, 25000);
+    double packet_us = controller->link_bps > 0 ? packet_bits * 1e6 / controller->link_bps : 0;
+    return queue_us + fmin(packet_us, 30000) + noise_share * fmin(noise_us(controller), 25000);
 }
 
 static int queue_trains(const struct pc_train_controller *controller)
 {
-    double window_ns = QUEUE_WINDOW_NS + 6e3 * controller->trains.noise_us;
+    double window_ns = QUEUE_WINDOW_NS + 10e3 * noise_us(controller);
     return pc_train_meter_within(&controller->trains, (uint64_t)fmin(window_ns, 200e6));
 }
 
@@ -108,7 +117,8 @@ static struct pc_train_rate capacity(const struct pc_train_controller *controlle
     return pc_train_meter_rate(&controller->trains, trains);
 }
 
-static void measure(struct pc_train_controller *controller)
+static void measure(struct pc_train_controller *controller, const struct pc_path_meter *path,
+                    double dt)
 {
     const struct pc_train *newest = pc_train_meter_get(&controller->trains, 0);
     controller->queue_us = pc_train_meter_queue_us(&controller->trains, queue_trains(controller));
@@ -120,6 +130,10 @@ static void measure(struct pc_train_controller *controller)
     struct pc_train_rate rate = capacity(controller);
     if (rate.bps > 0)
         controller->capacity_bps = rate.bps;
+    controller->link_bps =
+        fmax(controller->capacity_bps, controller->link_bps * exp(-dt / link_memory_s));
+    double received = pc_rate_meter_bps(&path->received, 200000) / controller->excess;
+    controller->proven_bps = fmax(received, controller->proven_bps * exp(-dt / link_memory_s));
 }
 
 /* How many of the newest trains met the queue, at least two. */
@@ -143,7 +157,7 @@ static double passing_rate(const struct pc_train_controller *controller)
     if (trains > 15)
         trains = 15;
     struct pc_train_rate rate = pc_train_meter_rate(&controller->trains, trains);
-    double within_bps = rate.bps > 0 && rate.error < 0.5 ? rate.bps : HUGE_VAL;
+    double within_bps = rate.bps > 0 && rate.error < 0.5 ? rate.bps / controller->excess : HUGE_VAL;
 
     const struct pc_train *newest = pc_train_meter_get(&controller->trains, 0);
     const struct pc_train *oldest = NULL;
@@ -162,6 +176,8 @@ static void cut(struct pc_train_controller *controller, const struct pc_path_met
                 uint64_t now_ns)
 {
     double rate = passing_rate(controller);
+    if (pc_rate_meter_bps(&path->sent, 200000) > 0.8 * controller->target_bps)
+        rate = fmin(rate, pc_rate_meter_bps(&path->received, 160000) / (0.9 * controller->excess));
     controller->share_bps = fmin(controller->target_bps, rate);
     controller->target_bps = drain_share * controller->share_bps;
     controller->congested_ns = now_ns;
@@ -169,7 +185,7 @@ static void cut(struct pc_train_controller *controller, const struct pc_path_met
     controller->cuts++;
     if (controller->cuts == 1) {
         controller->fresh_from = controller->trains.count - (uint64_t)queued_trains(controller);
-        measure(controller);
+        measure(controller, path, 0);
     }
     double wait_us = predicted_queue_us(controller, now_ns);
     double drain_us = fmax(wait_us, (double)controller->queue_us) / (1 - drain_share);
@@ -177,16 +193,28 @@ static void cut(struct pc_train_controller *controller, const struct pc_path_met
                               pc_path_meter_rtt_ns(path, now_ns);
 }
 
-static void start(struct pc_train_controller *controller, double dt)
+/* Retransmissions may come on top of the target: whatever they are, the target is what is moved. */
+static void measure_excess(struct pc_train_controller *controller, const struct pc_path_meter *path,
+                           double dt, uint64_t now_ns)
+{
+    if (now_ns - controller->cut_ns < 700 * MS)
+        return;
+    double ratio = pc_rate_meter_bps(&path->sent, 500000) / controller->target_bps;
+    controller->excess += (clamp(ratio, 1, 4) - controller->excess) * fmin(1, dt / 0.3);
+}
+
+static void start(struct pc_train_controller *controller, const struct pc_path_meter *path,
+                  double dt)
 {
     struct pc_train_rate rate = pc_train_meter_rate(&controller->trains, 3);
     if (rate.bps <= 0) { /* frames of one packet: nothing but the queue to go by */
         controller->target_bps *= exp2(dt / start_doubling_s);
         return;
     }
-    double open = 0.9 * rate.open_bps;
+    double open = 0.9 * rate.open_bps / controller->excess;
+    double received = pc_rate_meter_bps(&path->received, 100000);
     if (open > controller->target_bps)
-        controller->target_bps = fmin(open, 4 * controller->target_bps);
+        controller->target_bps = fmax(controller->target_bps, fmin(open, start_most * received));
     if (rate.bps < 0.85 * rate.sent_bps)
         controller->full_trains++;
     else
@@ -200,14 +228,17 @@ static void grow(struct pc_train_controller *controller, double demand, double d
         return;
     double clear_s =
         controller->congested_ns != 0 ? (double)(now_ns - controller->congested_ns) / 1e9 : 100;
-    double step = fmin(increase + increase_growth * clear_s, increase_most) *
-                  fmax(controller->capacity_bps, controller->target_bps) * dt;
+    double share = increase + increase_growth * fmax(0, clear_s - increase_after_s);
+    double step = fmax(fmin(share, increase_most) * controller->link_bps, increase_least_bps) * dt;
     struct pc_train_rate rate = capacity(controller);
-    double again =
-        fmin(controller->before_bps, pc_train_meter_rate(&controller->trains, 4).open_bps);
-    if (0.9 * again > controller->target_bps)
-        controller->target_bps += (0.9 * again - controller->target_bps) * fmin(1, dt / 0.1);
-    double limit = rate.bps > 0 ? headroom * rate.bps / fmax(0.5, 1 - rate.error) : HUGE_VAL;
+    double again = fmin(controller->proven_bps,
+                        pc_train_meter_rate(&controller->trains, 4).open_bps / controller->excess);
+    again *= headroom;
+    if (again > controller->target_bps)
+        controller->target_bps += (again - controller->target_bps) * fmin(1, dt / 0.1);
+    double limit = rate.bps > 0
+                       ? headroom * rate.bps / controller->excess / fmax(0.5, 1 - rate.error)
+                       : HUGE_VAL;
     if (controller->target_bps + step <= limit)
         controller->target_bps += step;
     else if (controller->target_bps > limit)
@@ -226,7 +257,8 @@ static void drain(struct pc_train_controller *controller, const struct pc_path_m
         return;
     }
     if (controller->cuts == 1 && now_ns - controller->cut_ns < 200 * MS) {
-        double share_bps = fmin(controller->share_bps, capacity(controller).bps);
+        double share_bps =
+            fmin(controller->share_bps, capacity(controller).bps / controller->excess);
         if (share_bps > 0) {
             controller->share_bps = share_bps;
             controller->target_bps = fmin(controller->target_bps, drain_share * share_bps);
@@ -251,7 +283,7 @@ static bool is_flat(const struct pc_train_controller *controller)
         least = train->delay_us < least ? train->delay_us : least;
         most = train->delay_us > most ? train->delay_us : most;
     }
-    return trains >= 5 && (double)(most - least) < flat_us + 3 * controller->trains.noise_us;
+    return trains >= 5 && (double)(most - least) < flat_us + 3 * noise_us(controller);
 }
 
 static void compete(struct pc_train_controller *controller, const struct pc_path_meter *path,
@@ -268,14 +300,14 @@ static void compete(struct pc_train_controller *controller, const struct pc_path
         controller->clear_since_ns = 0;
     }
     uint64_t patience_ns = pc_path_meter_rtt_ns(path, now_ns) + 200 * MS;
-    double most = compete_most * controller->capacity_bps;
+    double most = compete_most * controller->capacity_bps / controller->excess;
     if (pc_path_meter_loss(path) > compete_loss) {
         if (now_ns - controller->cut_ns > patience_ns) {
             controller->target_bps *= compete_decrease;
             controller->cut_ns = now_ns;
         }
     } else {
-        controller->target_bps += compete_increase * controller->capacity_bps * dt;
+        controller->target_bps += compete_increase * controller->link_bps * dt;
     }
     controller->target_bps =
         clamp(controller->target_bps, compete_least * controller->capacity_bps, most);
@@ -300,7 +332,7 @@ static void wake(struct pc_train_controller *controller, uint64_t now_ns)
  * for others to say the same. */
 static bool is_late(const struct pc_train_controller *controller, int fps)
 {
-    double late_us = queue_limit_us(controller) + 1.25e6 / fps + 2 * controller->trains.noise_us;
+    double late_us = queue_limit_us(controller) + 1.25e6 / fps + 2 * noise_us(controller);
     return (double)controller->heard_queue_us > late_us;
 }
 
@@ -315,7 +347,8 @@ void pc_train_controller_feedback(struct pc_train_controller *controller,
     double dt = controller->heard_ns != 0 ? (double)(now_ns - controller->heard_ns) / 1e9 : 0;
     dt = clamp(dt, 0, 0.2);
     controller->heard_ns = now_ns;
-    measure(controller);
+    measure(controller, path, dt);
+    measure_excess(controller, path, dt, now_ns);
     if (controller->state == PC_CONGESTION_SILENT)
         wake(controller, now_ns);
 
@@ -328,11 +361,10 @@ void pc_train_controller_feedback(struct pc_train_controller *controller,
     case PC_CONGESTION_PROBING:
         if (queued) {
             controller->cuts = 0;
-            controller->before_bps = controller->target_bps;
             cut(controller, path, now_ns);
             enter(controller, PC_CONGESTION_DRAINING, now_ns);
         } else if (controller->state == PC_CONGESTION_STARTING) {
-            start(controller, dt);
+            start(controller, path, dt);
             if (controller->full_trains >= 3 || controller->target_bps >= settings->max_bps)
                 enter(controller, PC_CONGESTION_STEADY, now_ns);
         } else {
@@ -381,7 +413,7 @@ void pc_train_controller_update(struct pc_train_controller *controller,
     listen_for_silence(controller, settings, path, now_ns);
     double interval_us = 1e6 / settings->fps;
     double wait_us = predicted_queue_us(controller, now_ns);
-    double hold_us = wait_us - hold_intervals * interval_us - controller->trains.noise_us;
+    double hold_us = wait_us - hold_intervals * interval_us - noise_us(controller);
 
     out->state = controller->state;
     out->target_bps = clamp(controller->target_bps, settings->min_bps, settings->max_bps);

@@ -15,6 +15,7 @@ struct pc_train_controller {
     uint64_t state_since_ns;
     double target_bps;
     double capacity_bps;   /* at which trains come through, of late; 0 = unknown */
+    double link_bps;       /* the most of that for some seconds */
     double share_bps;      /* what came through when the queue began to grow */
     double resume_bps;     /* the target before the silence */
     uint64_t heard_ns;     /* the last feedback; 0 = none */
@@ -23,7 +24,8 @@ struct pc_train_controller {
     uint64_t drain_by_ns;  /* when the queue should be empty, if it is ours */
     uint64_t clear_since_ns;
     uint64_t fresh_from; /* trains before this one tell of another capacity */
-    double before_bps;   /* the target before the queue */
+    double excess;       /* what is sent over the target, >= 1 */
+    double proven_bps;   /* the most that was received for some seconds */
     int full_trains;     /* feedbacks in a row that showed the capacity, while starting */
     int cuts;            /* in this drain */
     int64_t queue_us;

@@ -5,7 +5,7 @@
 #define BASE_WINDOW_NS 10000000000ull
 
 static const double noise_gain = 1.0 / 16;
-static const double noise_step_most_us = 20000;
+static const double step_most_us = 20000, jitter_most_us2 = 900e6;
 
 /* Faster than this is the clock's resolution, not the path. */
 static const double rate_most_bps = 10e9;
@@ -13,7 +13,7 @@ static const double rate_most_bps = 10e9;
 void pc_train_meter_init(struct pc_train_meter *meter)
 {
     meter->count = 0;
-    meter->noise_us = 0;
+    meter->jitter_us2 = meter->step_us = 0;
     pc_windowed_min_init(&meter->base, BASE_WINDOW_NS);
 }
 
@@ -65,7 +65,9 @@ static void extend(struct pc_train *train, const struct pc_packet_report *report
     double n = train->packets;
     double before_x = x - train->mean_x;
     train->mean_x += before_x / n;
-    train->mean_y += (y - train->mean_y) / n;
+    double before_y = y - train->mean_y;
+    train->mean_y += before_y / n;
+    train->yy += before_y * (y - train->mean_y);
     train->mean_z += (z - train->mean_z) / n;
     train->xx += before_x * (x - train->mean_x);
     train->xy += before_x * (y - train->mean_y);
@@ -84,13 +86,20 @@ static void extend(struct pc_train *train, const struct pc_packet_report *report
 
 static void finish(struct pc_train_meter *meter, const struct pc_train *train, uint64_t now_ns)
 {
-    const struct pc_train *before = pc_train_meter_get(meter, 0);
+    const struct pc_train *middle = pc_train_meter_get(meter, 0);
+    const struct pc_train *first = pc_train_meter_get(meter, 1);
     struct pc_train *kept = &meter->trains[meter->count % PC_TRAINS];
     pc_windowed_min_add(&meter->base, train->delay_us, now_ns);
     int64_t queue_us = train->delay_us - pc_windowed_min_get(&meter->base);
-    if (before != NULL) {
-        double step = fmin(fabs((double)(queue_us - before->queue_us)), noise_step_most_us);
-        meter->noise_us += noise_gain * (step - meter->noise_us);
+    if (first != NULL) {
+        double line = ((double)first->queue_us + (double)queue_us) / 2;
+        double step = fmin(fabs((double)middle->queue_us - line), step_most_us);
+        meter->step_us += noise_gain * (step - meter->step_us);
+    }
+    if (train->packets > 2 && train->xx > 0) {
+        double variance =
+            fmax(0, train->yy - train->xy * train->xy / train->xx) / (train->packets - 2);
+        meter->jitter_us2 += noise_gain * (fmin(variance, jitter_most_us2) - meter->jitter_us2);
     }
     *kept = *train;
     kept->queue_us = queue_us;
@@ -175,6 +184,11 @@ int64_t pc_train_meter_queue_us(const struct pc_train_meter *meter, int trains)
         if (train->queue_us < least)
             least = train->queue_us;
     return least;
+}
+
+double pc_train_meter_noise_us(const struct pc_train_meter *meter)
+{
+    return fmax(sqrt(meter->jitter_us2), meter->step_us);
 }
 
 void pc_train_meter_rebase(struct pc_train_meter *meter, int trains, uint64_t now_ns)

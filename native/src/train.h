@@ -24,14 +24,15 @@ struct pc_train {
     int64_t queue_us;      /* `delay_us` over the path's own */
 
     /* Moments about the means of bytes after the first packet (x), arrival (y), sending (z). */
-    double mean_x, mean_y, mean_z, xx, xy, xz;
+    double mean_x, mean_y, mean_z, xx, xy, xz, yy;
 };
 
 struct pc_train_meter {
     struct pc_windowed_min base; /* one-way delay, us, of two clocks */
     struct pc_train trains[PC_TRAINS];
-    uint64_t count;  /* trains ever; the newest is trains[(count - 1) % PC_TRAINS] */
-    double noise_us; /* how much the queue seen differs from one train to the next */
+    uint64_t count;    /* trains ever; the newest is trains[(count - 1) % PC_TRAINS] */
+    double jitter_us2; /* of packets about the line of their train: a variance */
+    double step_us;    /* how far a train's queue lies off the line between its neighbours' */
 };
 
 void pc_train_meter_init(struct pc_train_meter *meter);
@@ -60,6 +61,9 @@ struct pc_train_rate pc_train_meter_rate(const struct pc_train_meter *meter, int
 
 /* The least queue that the newest `trains` trains met. */
 int64_t pc_train_meter_queue_us(const struct pc_train_meter *meter, int trains);
+
+/* How much a train's queue is blurred by what is no queue. */
+double pc_train_meter_noise_us(const struct pc_train_meter *meter);
 
 /* The path's own delay is what the newest `trains` trains saw: forget the lesser one. */
 void pc_train_meter_rebase(struct pc_train_meter *meter, int trains, uint64_t now_ns);
