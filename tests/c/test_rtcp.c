@@ -189,6 +189,60 @@ static void cname_has_a_longest_size(void)
     CHECK_EQ(out[28 + 9], 255);
 }
 
+static void writes_receiver_report(void)
+{
+    static const struct pc_rtcp_report report = {
+        .ssrc = 0x0BADCAFE,
+        .fraction_lost = 64,
+        .cumulative_lost = -2,
+        .highest_sequence = 0x0001FFFE,
+        .jitter = 77,
+        .last_sr = 0x12345678,
+        .delay_since_last_sr = 0x00018000,
+    };
+    uint8_t out[512], expected[512];
+    size_t size = hex("81C90007 11223344 0BADCAFE 40FFFFFE 0001FFFE 0000004D 12345678 00018000"
+                      " 81CA0002 11223344 01016100",
+                      expected);
+    CHECK_EQ(pc_rtcp_write_rr(out, size, 0x11223344, &report, "a"), size);
+    CHECK_BYTES(out, expected, size);
+    CHECK_EQ(pc_rtcp_write_rr(out, size - 1, 0x11223344, &report, "a"), -ENOSPC);
+    CHECK_EQ(parse(expected, size), 2);
+    CHECK(strcmp(heard, "report 11223344 badcafe 64 -2 1fffe 77 12345678 18000; ") == 0);
+
+    size = hex("80C90001 11223344 81CA0002 11223344 01016100", expected);
+    CHECK_EQ(pc_rtcp_write_rr(out, sizeof out, 0x11223344, NULL, "a"), size);
+    CHECK_BYTES(out, expected, size);
+}
+
+static void writes_picture_loss(void)
+{
+    uint8_t out[12], expected[12];
+    hex("81CE0002 000000AA 000000BB", expected);
+    CHECK_EQ(pc_rtcp_write_pli(out, sizeof out, 0xAA, 0xBB), 12);
+    CHECK_BYTES(out, expected, 12);
+    CHECK_EQ(pc_rtcp_write_pli(out, 11, 0xAA, 0xBB), -ENOSPC);
+}
+
+static void writes_nack(void)
+{
+    /* 65534 and, 1, 4 and 16 after it; 17 after it is an entry of its own. */
+    static const uint16_t sequences[] = {65534, 65535, 2, 14, 15};
+    uint8_t out[64], expected[64];
+    size_t size = hex("81CD0004 000000AA 000000BB FFFE8009 000F0000", expected);
+    int count = 5;
+    CHECK_EQ(pc_rtcp_write_nack(out, sizeof out, 0xAA, 0xBB, sequences, &count), size);
+    CHECK_EQ(count, 5);
+    CHECK_BYTES(out, expected, size);
+    CHECK_EQ(parse(out, size), 1);
+    CHECK(strcmp(heard, "nack bb 65534; nack bb 65535; nack bb 2; nack bb 14; nack bb 15; ") == 0);
+    CHECK_EQ(pc_rtcp_write_nack(out, size - 1, 0xAA, 0xBB, sequences, &count), size - 4);
+    CHECK_EQ(count, 4);
+    CHECK_EQ(pc_rtcp_write_nack(out, 15, 0xAA, 0xBB, sequences, &count), -ENOSPC);
+    count = 0;
+    CHECK_EQ(pc_rtcp_write_nack(out, sizeof out, 0xAA, 0xBB, sequences, &count), -EINVAL);
+}
+
 /* ---- Readers ---- */
 
 static void reads_reports(void)
@@ -431,6 +485,9 @@ int main(void)
     RUN(writes_sender_report_with_cname);
     RUN(writes_bye);
     RUN(cname_has_a_longest_size);
+    RUN(writes_receiver_report);
+    RUN(writes_picture_loss);
+    RUN(writes_nack);
     RUN(reads_reports);
     RUN(reads_nack);
     RUN(a_nack_asks_for_17_an_entry_at_most);
