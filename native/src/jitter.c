@@ -142,13 +142,20 @@ static void advance(struct pc_jitter *jitter, int64_t next, int64_t given)
 
 static void describe(struct pc_jitter *jitter, struct pc_jitter_frame *frame)
 {
-    struct slot *slot = find(jitter, frame->first);
+    const struct slot *slot = find(jitter, frame->first);
     if (frame->described || slot->descriptor_bytes == 0)
         return;
     frame->described =
         pc_dependency_descriptor_parse(slot->memory + slot->payload_bytes, slot->descriptor_bytes,
                                        &jitter->references.structure, &frame->descriptor) == 0;
     frame->alone = frame->idr || (frame->described && frame->descriptor.diff_count == 0);
+}
+
+/* A frame with a new structure can make others understood that came before it. */
+static void describe_all(struct pc_jitter *jitter)
+{
+    for (int i = 0; i < jitter->frame_count; i++)
+        describe(jitter, &jitter->frames[i]);
 }
 
 /* All packets from `first` to `last` are here. */
@@ -192,6 +199,8 @@ static void add_frame(struct pc_jitter *jitter, int64_t first, int64_t last)
     jitter->frames[at] = frame;
     jitter->frame_count++;
     describe(jitter, &jitter->frames[at]);
+    if (jitter->frames[at].described && jitter->frames[at].descriptor.has_structure)
+        describe_all(jitter);
 }
 
 /* Is the packet in `slot` the first one of its frame, as the packet before it shows? */
@@ -260,6 +269,24 @@ static void skip_padding(struct pc_jitter *jitter)
         spread(jitter, jitter->next);
 }
 
+static bool decodable(const struct pc_jitter *jitter, const struct pc_jitter_frame *frame)
+{
+    if (frame->alone)
+        return true;
+    if (frame->described)
+        return pc_references_hold(&jitter->references, &frame->descriptor);
+    return jitter->synchronised && frame->first == jitter->next;
+}
+
+/* The first one that can be decoded; -1: none. */
+static int first_decodable(const struct pc_jitter *jitter)
+{
+    for (int i = 0; i < jitter->frame_count; i++)
+        if (decodable(jitter, &jitter->frames[i]))
+            return i;
+    return -1;
+}
+
 /* ---- Packets ---- */
 
 static int fill(struct pc_jitter *jitter, struct slot *slot, const struct pc_jitter_packet *packet)
@@ -306,7 +333,10 @@ int pc_jitter_insert(struct pc_jitter *jitter, const struct pc_jitter_packet *pa
     }
     if (packet->sequence < jitter->next || find(jitter, packet->sequence) != NULL)
         return -EALREADY;
-    if (packet->sequence >= jitter->next + PC_JITTER_PACKETS) {
+    bool far_ahead = packet->sequence >= jitter->next + PC_JITTER_PACKETS;
+    if ((far_ahead || jitter->frame_count == PC_JITTER_FRAMES) && first_decodable(jitter) >= 0)
+        return -ENOSPC;
+    if (far_ahead) {
         jitter->synchronised = jitter->at_frame = false;
         advance(jitter, packet->sequence - PC_JITTER_PACKETS * 3 / 4, INT64_MAX);
     }
@@ -327,24 +357,6 @@ int pc_jitter_insert(struct pc_jitter *jitter, const struct pc_jitter_packet *pa
 
 /* ---- Taking ---- */
 
-static bool decodable(const struct pc_jitter *jitter, const struct pc_jitter_frame *frame)
-{
-    if (frame->alone)
-        return true;
-    if (frame->described)
-        return pc_references_hold(&jitter->references, &frame->descriptor);
-    return jitter->synchronised && frame->first == jitter->next;
-}
-
-/* The first one that can be decoded; -1: none. */
-static int first_decodable(const struct pc_jitter *jitter)
-{
-    for (int i = 0; i < jitter->frame_count; i++)
-        if (decodable(jitter, &jitter->frames[i]))
-            return i;
-    return -1;
-}
-
 static uint64_t due(const struct pc_jitter *jitter, int i)
 {
     return jitter->frames[i].quickest_ns + jitter->target_ns;
@@ -353,8 +365,6 @@ static uint64_t due(const struct pc_jitter *jitter, int i)
 const struct pc_jitter_frame *pc_jitter_take(struct pc_jitter *jitter, uint64_t now_ns)
 {
     assert(jitter->taken < 0);
-    for (int i = 0; i < jitter->frame_count; i++)
-        describe(jitter, &jitter->frames[i]);
     int i = first_decodable(jitter);
     if (i < 0 || (jitter->target_ns > 0 && due(jitter, i) > now_ns))
         return NULL;
@@ -386,7 +396,7 @@ void pc_jitter_release(struct pc_jitter *jitter, bool used)
 
 uint64_t pc_jitter_due(const struct pc_jitter *jitter)
 {
-    int i = jitter->target_ns > 0 ? first_decodable(jitter) : -1;
+    int i = first_decodable(jitter);
     return i >= 0 ? due(jitter, i) : UINT64_MAX;
 }
 

@@ -55,7 +55,8 @@ void pc_jitter_set_target(struct pc_jitter *jitter, uint64_t target_ns);
 void pc_jitter_reset(struct pc_jitter *jitter);
 
 /* A packet came, for the first time; copied. 0; -EALREADY: too late, or it is there already;
- * -EMSGSIZE: larger than any path carries; -ENOMEM. One that is far ahead pushes out the oldest. */
+ * -EMSGSIZE: larger than any path carries; -ENOMEM; -ENOSPC: take first what only waits for its
+ * time. One that is far ahead pushes out the oldest. */
 int pc_jitter_insert(struct pc_jitter *jitter, const struct pc_jitter_packet *packet);
 
 /* The next frame that can be decoded and is due, or NULL. Valid until pc_jitter_release(), which

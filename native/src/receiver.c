@@ -76,7 +76,6 @@ void pc_receiver_give_out(struct pc_receiver *receiver, uint64_t now_ns)
             .recovered = frame->recovered,
         };
         pc_jitter_release(receiver->jitter, whole);
-        pc_nack_forget_before(&receiver->nack, pc_jitter_next(receiver->jitter));
         if (!whole) {
             receiver->stats.malformed++;
             receiver->idr_wanted = true;
@@ -88,6 +87,7 @@ void pc_receiver_give_out(struct pc_receiver *receiver, uint64_t now_ns)
         receiver->stats.idrs += unit.idr;
         receiver->out.unit(receiver->out.context, &unit);
     }
+    pc_nack_forget_before(&receiver->nack, pc_jitter_next(receiver->jitter));
 }
 
 /* ---- Media ---- */
@@ -170,8 +170,12 @@ static void insert(struct pc_receiver *receiver, const struct pc_rtp_packet *pac
     };
     piece.descriptor = pc_rtp_extension(packet, receiver->settings.dependency_descriptor_id,
                                         &piece.descriptor_bytes);
-    if (pc_jitter_insert(receiver->jitter, &piece) == -EMSGSIZE)
-        receiver->stats.malformed++;
+    int result = pc_jitter_insert(receiver->jitter, &piece);
+    if (result == -ENOSPC) {
+        pc_receiver_give_out(receiver, UINT64_MAX);
+        result = pc_jitter_insert(receiver->jitter, &piece);
+    }
+    receiver->stats.malformed += result == -EMSGSIZE;
     pc_receiver_give_out(receiver, receiver->now_ns);
     if (!pc_jitter_lost(receiver->jitter))
         receiver->lost_ns = 0;
@@ -231,15 +235,15 @@ static void receive_rtx(struct pc_receiver *receiver, const uint8_t *data,
                         const struct pc_rtp_packet *rtx)
 {
     uint8_t original[2048];
-    size_t payload_bytes = rtx->payload_bytes - 2, size = rtx->header_bytes + payload_bytes;
     if (rtx->payload_bytes == 0) {
         receiver->stats.padding_packets++; /* a probe */
         return;
     }
-    if (rtx->payload_bytes < 3 || size > sizeof original) {
+    if (rtx->payload_bytes < 3 || rtx->header_bytes + rtx->payload_bytes - 2 > sizeof original) {
         receiver->stats.malformed++;
         return;
     }
+    size_t payload_bytes = rtx->payload_bytes - 2, size = rtx->header_bytes + payload_bytes;
     struct pc_rtp_packet packet = *rtx;
     packet.sequence = (uint16_t)(rtx->payload[0] << 8 | rtx->payload[1]);
     packet.payload = rtx->payload + 2;

@@ -150,7 +150,9 @@ uint64_t pc_receiver_tick(struct pc_receiver *receiver, uint64_t now_ns, uint64_
     due = earlier(due, send_nacks(receiver, now_ns));
     if (receiver->nack.gave_up) {
         receiver->nack.gave_up = false;
-        receiver->idr_wanted = true;
+        /* With descriptors frames may come that do not need what is missing. */
+        receiver->idr_wanted =
+            receiver->idr_wanted || receiver->settings.dependency_descriptor_id == 0;
     }
     due = earlier(due, send_pli(receiver, now_ns));
     return earlier(due, send_report(receiver, now_ns));
