@@ -59,14 +59,15 @@ static void add_picture(struct pc_playout *playout, struct pc_decoded *decoded)
                                        decoded->strides[0], 1, &pattern_frame, &pattern_us) == 1;
 
     pthread_mutex_lock(&playout->lock);
-    struct pc_received_frame unknown = {0};
+    struct pc_received_frame unknown = {.id = UINT64_MAX};
     struct pc_received_frame *times = pc_frame_log_find(&playout->log, (uint64_t)decoded->tag);
     if (times == NULL)
-        times = &unknown;
+        times = &unknown; /* of no id that there is */
     times->decoded_ns = decoded_ns;
     times->has_pattern = has_pattern;
     times->pattern_frame = pattern_frame;
     times->pattern_us = pattern_us;
+    pc_frame_log_finish(&playout->log, times->id);
     if (playout->length == playout->depth) {
         drop_picture(playout);
         playout->stats.pictures_passed_over++;
