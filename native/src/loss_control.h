@@ -31,15 +31,22 @@ void pc_loss_control_sent(struct pc_loss_control *control, const struct pc_sent_
 void pc_loss_control_feedback(struct pc_loss_control *control,
                               const struct pc_packet_report *reports, int count, uint64_t now_ns);
 
-/* Repair packets for a block of `packets` media packets: 0 when retransmission will do or nothing
- * is lost; else at least 1, 2 where bursts are seen, never so many that the overhead passes its
- * bound for long. `idr`: to lose it costs more. */
+/* Repair packets for a block of `packets` media packets: 0 when nothing is lost or retransmission
+ * alone will do; else at least 1, as long as FEC stays within its share of what is sent. `idr`: to
+ * lose it costs more. */
 int pc_loss_control_repairs(const struct pc_loss_control *control, int packets, bool idr,
                             uint64_t now_ns);
 
-/* A packet sent at `sent_ns` is asked for again at `now_ns`: can it still arrive in time? */
-bool pc_loss_control_worth_resending(const struct pc_loss_control *control, uint64_t sent_ns,
-                                     uint64_t now_ns);
+struct pc_resend {
+    int copies;          /* 0 = it is not worth it: the receiver has given up */
+    uint64_t spacing_ns; /* from one copy to the next, the first goes at once: so that one burst
+                          * does not take both */
+};
+
+/* A packet that was first sent at `sent_ns` is asked for at `now_ns`. `again`: not for the first
+ * time. */
+struct pc_resend pc_loss_control_resend(const struct pc_loss_control *control, uint64_t sent_ns,
+                                        uint64_t now_ns, bool again);
 
 /* The share of the sending rate that FEC and retransmissions take at present, 0..1: the encoder
  * gets the rest. */
