@@ -37,6 +37,7 @@ class _Program:
     sources: tuple[Path, ...]
     libraries: tuple[str, ...] = ()  # beside the core's
     core: bool = True  # linked with the media core
+    flags: tuple[str, ...] = ()
 
 
 def _tool(name: str, *libraries: str) -> _Program:
@@ -51,7 +52,10 @@ PROGRAMS = {
     "receiver": _tool("receiver", "libavcodec", "libavutil"),
     "relay": _Program((LINK / "relay.c", LINK / "front.c", *_LINK_CORE), core=False),
     "tun": _Program((LINK / "tun.c", LINK / "front.c", *_LINK_CORE), core=False),
-    "session": _Program((*sorted((ROOT / "bench" / "session").glob("*.c")), *_LINK_CORE)),
+    "session": _Program(
+        (*sorted((ROOT / "bench" / "session").glob("*.c")), *_LINK_CORE),
+        flags=("-Wl,--wrap=pc_loss_control_repairs,--wrap=pc_loss_control_resend",),
+    ),
 }
 
 
@@ -81,7 +85,7 @@ def _build(name: str) -> Path:
                 *(*cflags, *_pkg_config("--cflags", program.libraries)),
                 *map(str, [*program.sources, *objects]),
                 *(_flags("libs") if program.core else ["-lm"]),
-                *_pkg_config("--libs", program.libraries),
+                *(*_pkg_config("--libs", program.libraries), *program.flags),
             ],
             target,
         )

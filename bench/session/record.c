@@ -65,21 +65,28 @@ struct bin *record_bin(struct record *record, uint64_t now_ns)
     return &record->bins[index < record->bin_count ? index : record->bin_count - 1];
 }
 
-void record_sent(struct record *record, enum record_kind kind, size_t wire_bytes, uint64_t now_ns)
+void record_share(struct record *record, enum record_kind kind, uint64_t bytes, uint64_t now_ns)
 {
     struct bin *bin = record_bin(record, now_ns);
-    double bytes = (double)wire_bytes;
-    bool counts = now_ns >= record->settled_ns;
-    bin->sent += bytes;
-    bin->sent_rtx += kind == RECORD_RTX ? bytes : 0;
-    bin->sent_fec += kind == RECORD_FEC ? bytes : 0;
-    bin->sent_padding += kind == RECORD_PADDING ? bytes : 0;
-    if (!counts)
+    double *const sums[] = {[RECORD_RTX] = &record->sent_rtx,
+                            [RECORD_FEC] = &record->sent_fec,
+                            [RECORD_PADDING] = &record->sent_padding};
+    double *const bins[] = {[RECORD_RTX] = &bin->sent_rtx,
+                            [RECORD_FEC] = &bin->sent_fec,
+                            [RECORD_PADDING] = &bin->sent_padding};
+    if (kind == RECORD_MEDIA)
         return;
-    record->sent += bytes;
-    record->sent_rtx += kind == RECORD_RTX ? bytes : 0;
-    record->sent_fec += kind == RECORD_FEC ? bytes : 0;
-    record->sent_padding += kind == RECORD_PADDING ? bytes : 0;
+    *bins[kind] += (double)bytes;
+    if (now_ns >= record->settled_ns)
+        *sums[kind] += (double)bytes;
+}
+
+void record_sent(struct record *record, enum record_kind kind, size_t wire_bytes, uint64_t now_ns)
+{
+    record_bin(record, now_ns)->sent += (double)wire_bytes;
+    if (now_ns >= record->settled_ns)
+        record->sent += (double)wire_bytes;
+    record_share(record, kind, wire_bytes, now_ns);
 }
 
 void record_lost(struct record *record, uint64_t now_ns)

@@ -48,6 +48,8 @@ struct bin *record_bin(struct record *record, uint64_t now_ns);
 
 enum record_kind { RECORD_MEDIA, RECORD_RTX, RECORD_FEC, RECORD_PADDING };
 void record_sent(struct record *record, enum record_kind kind, size_t wire_bytes, uint64_t now_ns);
+/* So many bytes of what was sent were of that kind. */
+void record_share(struct record *record, enum record_kind kind, uint64_t bytes, uint64_t now_ns);
 void record_lost(struct record *record, uint64_t now_ns);
 void record_received(struct record *record, size_t wire_bytes, uint64_t queued_ns, uint64_t now_ns);
 
