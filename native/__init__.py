@@ -37,7 +37,7 @@ from native.reception import (
     ReceptionStats,
 )
 from native.source import Region, Source
-from native.stream import CodecStats, Stream, StreamSettings, StreamStats
+from native.stream import CodecStats, RungStats, Stream, StreamSettings, StreamStats
 from native.tap import AccessUnit, Tap
 
 __all__ = [
@@ -71,6 +71,7 @@ __all__ = [
     "Reception",
     "ReceptionStats",
     "Region",
+    "RungStats",
     "Source",
     "SourceLost",
     "SourceResized",

@@ -267,6 +267,7 @@ struct pc_stream_settings {
     enum pc_rate_control rate_control; /* ours (one decision a frame), or x264's VBV */
     double budget_frames;              /* 1.0-1.5; 0 = 1.25 */
     int idr_interval_ms; /* an IDR at most this often, however many are asked for; 0 = 300 */
+    int rungs;           /* encodes of H.264 at most, for viewers whose paths differ: 1..3; 0 = 3 */
 };
 
 /* Start the media thread on a source. On success the stream owns the source; on failure the caller
@@ -281,6 +282,14 @@ uint32_t pc_stream_id(struct pc_stream *stream);
 int pc_stream_set_rate(struct pc_stream *stream, int bitrate, int fps);
 void pc_stream_request_idr(struct pc_stream *stream);
 
+/* One of the encodes that viewers of different paths are put on. */
+struct pc_rung_stats {
+    int viewers;       /* 0 = it is not encoded */
+    int bitrate;       /* bits per second, now */
+    int width, height; /* pixels */
+    int fps;
+};
+
 struct pc_stream_stats {
     int width, height;
     int viewers[2];      /* by enum pc_codec_id: receivers of that encode, taps included */
@@ -293,6 +302,7 @@ struct pc_stream_stats {
     uint64_t overshoots; /* P frames over the budget */
     int quantiser;       /* of the last H.264 frame */
     char encoder[32];    /* "x264" */
+    struct pc_rung_stats rungs[3]; /* of H.264 */
 };
 int pc_stream_get_stats(struct pc_stream *stream, struct pc_stream_stats *out);
 

@@ -35,6 +35,8 @@ class StreamSettings:
     """What a frame may take, in shares of bitrate / fps: 1.0 to 1.5; 0 = 1.25."""
     idr_interval_ms: int = 0
     """At most one IDR in this time, however many are asked for; 0 = 300 ms."""
+    rungs: int = 0
+    """Encodes of H.264 at most, for viewers whose paths differ: 1 to 3; 0 = 3."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,19 @@ class CodecStats:
     """Access units."""
     encoded_bytes: int
     idrs: int
+
+
+@dataclass(frozen=True, slots=True)
+class RungStats:
+    """One of the H.264 encodes that viewers of different paths are put on, now."""
+
+    viewers: int
+    """0 = it is not encoded."""
+    bitrate: int
+    """Bits per second."""
+    width: int
+    height: int
+    fps: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +83,8 @@ class StreamStats:
     encoder: str
     """"x264"."""
     codecs: dict[Codec, CodecStats]
+    rungs: tuple[RungStats, ...]
+    """The first is everybody's, as long as their paths are alike."""
 
 
 class Stream(Handle):
@@ -94,6 +111,7 @@ class Stream(Handle):
         native.rate_control = settings.rate_control
         native.budget_frames = settings.budget_frames
         native.idr_interval_ms = settings.idr_interval_ms
+        native.rungs = settings.rungs
         out = ffi.new("struct pc_stream **")
         hub_pointer = ffi.NULL if hub is None else hub._pointer
         check(lib.pc_stream_open(hub_pointer, source._pointer, native, out))
@@ -141,6 +159,10 @@ class Stream(Handle):
                 )
                 for codec in Codec
             },
+            rungs=tuple(
+                RungStats(rung.viewers, rung.bitrate, rung.width, rung.height, rung.fps)
+                for rung in s.rungs
+            ),
         )
 
     def latency(self, start: Stage, end: Stage, since_ns: int = 0) -> Percentiles:

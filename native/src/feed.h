@@ -22,6 +22,7 @@ struct pc_feed {
     int stream_wake_fd;      /* eventfd of the media thread */
     atomic_int ceiling;      /* bits per second that the encoder may have at most */
     atomic_int bitrate, fps; /* what it is set to */
+    atomic_int step;         /* how much smaller the picture is (ladder.h) */
     atomic_int receivers;    /* peers and taps: nobody = no encoding */
     atomic_bool idr_wanted;
     atomic_bool has_losses; /* first_lost and last_lost say something */

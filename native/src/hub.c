@@ -131,6 +131,41 @@ void pc_hub_detach_feed(struct pc_hub *hub, struct pc_feed *feed)
     pc_hub_call(hub, detach_feed, feed);
 }
 
+static int attach_rungs(struct pc_hub *hub, void *context)
+{
+    struct pc_rungs *rungs = context;
+    if (hub->feed_count + rungs->count > PC_HUB_FEEDS)
+        return pc_fail(-ENOSPC, "a hub carries at most %d encodes at a time", PC_HUB_FEEDS);
+    for (int r = 0; r < rungs->count; r++)
+        attach_feed(hub, rungs->feeds[r]);
+    hub->rungs[hub->rungs_count++] = rungs;
+    return 0;
+}
+
+static int detach_rungs(struct pc_hub *hub, void *context)
+{
+    struct pc_rungs *rungs = context;
+    for (int i = 0; i < hub->rungs_count; i++) {
+        if (hub->rungs[i] == rungs) {
+            hub->rungs[i] = hub->rungs[--hub->rungs_count];
+            break;
+        }
+    }
+    for (int r = 0; r < rungs->count; r++)
+        detach_feed(hub, rungs->feeds[r]);
+    return 0;
+}
+
+int pc_hub_attach_rungs(struct pc_hub *hub, struct pc_rungs *rungs)
+{
+    return pc_hub_call(hub, attach_rungs, rungs);
+}
+
+void pc_hub_detach_rungs(struct pc_hub *hub, struct pc_rungs *rungs)
+{
+    pc_hub_call(hub, detach_rungs, rungs);
+}
+
 /* ---- Opening and closing ---- */
 
 /* Bind every address to one port. With any port wanted, the first address's port decides; when
@@ -174,6 +209,7 @@ static void release(struct pc_hub *hub)
     pthread_mutex_destroy(&hub->call_lock);
     pthread_cond_destroy(&hub->call_done);
     pc_peer_table_free(&hub->peers);
+    free(hub->viewers);
     free(hub);
 }
 

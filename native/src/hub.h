@@ -14,6 +14,7 @@
 
 #include "event_ring.h"
 #include "peer_table.h"
+#include "rungs.h"
 
 #define PC_HUB_SOCKETS 16
 #define PC_HUB_FEEDS   64
@@ -38,6 +39,10 @@ struct pc_hub {
     struct pc_peer_table peers;
     struct pc_feed *feeds[PC_HUB_FEEDS];
     int feed_count;
+    struct pc_rungs *rungs[PC_HUB_FEEDS];
+    int rungs_count;
+    struct pc_ladder_viewer **viewers; /* room for allotting */
+    unsigned viewer_room;
     struct pc_hub_stats stats;
     uint64_t ntp_offset_ns; /* NTP time in ns less CLOCK_MONOTONIC, fixed at opening */
     unsigned next_peer;     /* the position in `peers` where serving goes on */
@@ -66,6 +71,10 @@ void pc_hub_detach_feed(struct pc_hub *hub, struct pc_feed *feed);
 
 /* I/O thread: say BYE where media ran, and forget the peer. */
 void pc_hub_remove_peer(struct pc_hub *hub, struct pc_peer *peer);
+
+/* Watch the feeds of these rungs, and allot them to viewers, likewise. */
+int pc_hub_attach_rungs(struct pc_hub *hub, struct pc_rungs *rungs);
+void pc_hub_detach_rungs(struct pc_hub *hub, struct pc_rungs *rungs);
 
 /* I/O thread: the wall clock of a monotonic time, as NTP 32.32. */
 uint64_t pc_hub_ntp(const struct pc_hub *hub, uint64_t now_ns);

@@ -174,20 +174,19 @@ static void take_news(struct pc_hub *hub, struct pc_feed *feed, uint64_t now_ns)
             peers->due_ns[p] = 0;
 }
 
-/* The encoder of each feed goes at the rate that its slowest viewer's path takes. */
 static void allot(struct pc_hub *hub, uint64_t now_ns)
 {
     hub->next_allot_ns = now_ns + ALLOT_NS;
-    for (int i = 0; i < hub->feed_count; i++) {
-        struct pc_feed *feed = hub->feeds[i];
-        double bps = atomic_load(&feed->ceiling);
-        for (unsigned p = 0; p < hub->peers.count; p++) {
-            const struct pc_sender *sender = &hub->peers.peers[p]->sender;
-            if (sender->feed == feed && sender->rate.media_bps < bps)
-                bps = sender->rate.media_bps;
-        }
-        atomic_store(&feed->bitrate, (int)bps);
+    if (hub->viewer_room < hub->peers.count) {
+        unsigned room = hub->peers.capacity;
+        struct pc_ladder_viewer **viewers = realloc(hub->viewers, room * sizeof *viewers);
+        if (viewers == NULL)
+            return; /* they stay where they are */
+        hub->viewers = viewers;
+        hub->viewer_room = room;
     }
+    for (int i = 0; i < hub->rungs_count; i++)
+        pc_rungs_allot(hub->rungs[i], &hub->peers, hub->viewers, now_ns);
 }
 
 /* Returns when it is due again. */

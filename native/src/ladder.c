@@ -32,11 +32,16 @@ static int even(double pixels)
     return size < 2 ? 2 : size;
 }
 
+void pc_ladder_size(int step, int width, int height, int *out_width, int *out_height)
+{
+    *out_width = step == 0 ? width : even(width * steps[step].scale);
+    *out_height = step == 0 ? height : even(height * steps[step].scale);
+}
+
 static void shape(const struct pc_ladder_settings *settings, int step, struct pc_ladder_rung *rung)
 {
     rung->step = step;
-    rung->width = step == 0 ? settings->width : even(settings->width * steps[step].scale);
-    rung->height = step == 0 ? settings->height : even(settings->height * steps[step].scale);
+    pc_ladder_size(step, settings->width, settings->height, &rung->width, &rung->height);
     rung->fps = settings->fps / steps[step].divisor;
     if (rung->fps < 1)
         rung->fps = 1;

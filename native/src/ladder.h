@@ -51,6 +51,9 @@ void pc_ladder_init(struct pc_ladder *ladder, const struct pc_ladder_settings *s
 /* The source's size, the cap or the bounds changed. */
 void pc_ladder_set(struct pc_ladder *ladder, const struct pc_ladder_settings *settings);
 
+/* The size of a picture after so many steps; 0: as it is. */
+void pc_ladder_size(int step, int width, int height, int *out_width, int *out_height);
+
 /* What the viewers' paths take now. Sets their rungs, and what each rung is to be. */
 void pc_ladder_update(struct pc_ladder *ladder, struct pc_ladder_viewer *const *viewers, int count,
                       uint64_t now_ns);

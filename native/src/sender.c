@@ -224,6 +224,7 @@ int pc_sender_start(struct pc_sender *sender, struct pc_feed *feed,
     sender->next_report_ns = now_ns;
     sender->feed = feed;
     sender->rtp_offset = rtp_offset(sender, feed);
+    sender->on_ladder = (struct pc_ladder_viewer){.player = media->player};
     follow_rate(sender, true, now_ns);
     /* In this order: a stream that begins to encode as soon as somebody receives begins with an
      * IDR, and would make a second one of a wish that came after it. */
@@ -270,6 +271,7 @@ static void forget_media(struct pc_sender *sender)
 {
     clear_queue(sender);
     release(sender);
+    sender->copy_count = 0;
     pc_history_clear(&sender->history);
     sender->waiting_for_idr = true;
 }
@@ -456,7 +458,10 @@ uint64_t pc_sender_pump(struct pc_sender *sender, uint8_t *scratch, uint64_t now
     if (sender->feed == NULL || sender->transport->udp == NULL)
         return UINT64_MAX;
     follow_rate(sender, false, now_ns);
+    uint64_t copies = pc_sender_send_copies(sender, scratch, now_ns, hub);
     uint64_t next = pump_queue(sender, scratch, now_ns, hub);
+    if (copies < next)
+        next = copies;
     uint64_t held = sender->rate.hold_until_ns;
     if (sender->undrained == 0)
         return next;

@@ -14,6 +14,7 @@
 #include "feed.h"
 #include "flexfec.h"
 #include "history.h"
+#include "ladder.h"
 #include "pacer.h"
 #include "rate_loop.h"
 #include "rtcp.h"
@@ -23,17 +24,24 @@
 #define PC_SENDER_QUEUE    8                /* access units waiting or partly sent */
 #define PC_SENDER_QUEUE_NS (150 * 1000000)  /* … and how old the oldest may get */
 #define PC_RTX_MEMORY      256              /* sequence numbers whose last resend is remembered */
+#define PC_RTX_COPIES      64               /* further copies that may wait */
 #define PC_RTX_SPACING_NS  (5 * 1000000)    /* the same packet is not sent again sooner */
 #define PC_HISTORY_AGE_NS  (1000 * 1000000) /* older packets cannot arrive in time */
 
 /* Room for one batch: the last packet may begin just under PC_UDP_MAX_BATCH less its size. */
 #define PC_SENDER_SCRATCH (PC_UDP_MAX_BATCH + 2048)
 
+struct pc_rtx_memory {
+    uint16_t sequence;
+    uint64_t sent_ns; /* 0 = never */
+};
+
 struct pc_sender {
     struct pc_transport *transport; /* the peer's */
 
     /* media; feed is NULL while nothing is sent */
     struct pc_feed *feed;
+    struct pc_ladder_viewer on_ladder;
     struct pc_feed *next_feed; /* … goes on with this one's next IDR; NULL = it stays */
     struct pc_media_settings media;
     struct pc_rtp_extensions extensions;
@@ -69,10 +77,12 @@ struct pc_sender {
     struct pc_pacer rtx_budget;
     double probe_credit; /* bytes of padding that are due */
     uint64_t probed_ns;  /* … as of then */
+    struct pc_rtx_memory rtx_memory[PC_RTX_MEMORY];
     struct {
         uint16_t sequence;
-        uint64_t sent_ns;
-    } rtx_memory[PC_RTX_MEMORY];
+        uint64_t due_ns;
+    } copies[PC_RTX_COPIES]; /* retransmissions that are sent once more */
+    int copy_count;
     uint64_t next_report_ns; /* when the next sender report is due */
     uint8_t fir_sequence;
     bool fir_seen;

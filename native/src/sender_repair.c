@@ -100,17 +100,6 @@ static size_t send_rtx(struct pc_sender *sender, const struct pc_history_entry *
     return size;
 }
 
-static bool resent_just_now(struct pc_sender *sender, uint16_t sequence, uint64_t now_ns)
-{
-    unsigned slot = sequence % PC_RTX_MEMORY;
-    if (sender->rtx_memory[slot].sequence == sequence && sender->rtx_memory[slot].sent_ns != 0 &&
-        now_ns - sender->rtx_memory[slot].sent_ns < PC_RTX_SPACING_NS)
-        return true;
-    sender->rtx_memory[slot].sequence = sequence;
-    sender->rtx_memory[slot].sent_ns = now_ns;
-    return false;
-}
-
 /* Looked at before the history, which a flood of requests would have searched for nothing. */
 static bool may_resend(struct pc_sender *sender, uint64_t now_ns)
 {
@@ -118,26 +107,71 @@ static bool may_resend(struct pc_sender *sender, uint64_t now_ns)
            pc_pacer_budget(&sender->rtx_budget, now_ns) > 0 && pc_udp_flush(sender->transport->udp);
 }
 
+static bool resend(struct pc_sender *sender, const struct pc_history_entry *entry,
+                   uint32_t payload_index, uint8_t *scratch, uint64_t now_ns,
+                   struct pc_hub_stats *hub)
+{
+    size_t size = send_rtx(sender, entry, payload_index, PC_PACKET_RTX, scratch, now_ns, hub);
+    if (size == 0)
+        return false;
+    pc_pacer_spend(&sender->rtx_budget, size);
+    sender->stats.rtx_packets++;
+    sender->stats.rtx_bytes += size;
+    return true;
+}
+
+/* Have it sent once more at `due_ns`. Where there is no room it is not: it would be one of many. */
+static void copy_later(struct pc_sender *sender, uint16_t sequence, uint64_t due_ns)
+{
+    if (sender->copy_count == PC_RTX_COPIES)
+        return;
+    sender->copies[sender->copy_count].sequence = sequence;
+    sender->copies[sender->copy_count++].due_ns = due_ns;
+}
+
 /* Without RTX nothing is resent: the same packet again would use an AEAD nonce twice. */
 void pc_sender_resend(struct pc_sender *sender, uint16_t sequence, uint8_t *scratch,
                       uint64_t now_ns, struct pc_hub_stats *hub)
 {
+    struct pc_rtx_memory *memory = &sender->rtx_memory[sequence % PC_RTX_MEMORY];
+    bool again = memory->sequence == sequence && memory->sent_ns != 0 &&
+                 now_ns - memory->sent_ns < PC_HISTORY_AGE_NS;
     uint32_t payload_index;
     const struct pc_history_entry *entry = NULL;
-    if (may_resend(sender, now_ns))
+    struct pc_resend wanted = {0};
+    if (may_resend(sender, now_ns) && !(again && now_ns - memory->sent_ns < PC_RTX_SPACING_NS))
         entry = pc_history_find(&sender->history, sequence, &payload_index);
-    if (entry == NULL ||
-        !pc_loss_control_worth_resending(&sender->rate.loss, entry->sent_ns, now_ns) ||
-        resent_just_now(sender, sequence, now_ns)) {
+    if (entry != NULL)
+        wanted = pc_loss_control_resend(&sender->rate.loss, entry->sent_ns, now_ns, again);
+    if (wanted.copies == 0 || !resend(sender, entry, payload_index, scratch, now_ns, hub)) {
         sender->stats.rtx_refused++;
         return;
     }
-    size_t size = send_rtx(sender, entry, payload_index, PC_PACKET_RTX, scratch, now_ns, hub);
-    if (size == 0)
-        return;
-    pc_pacer_spend(&sender->rtx_budget, size);
-    sender->stats.rtx_packets++;
-    sender->stats.rtx_bytes += size;
+    memory->sequence = sequence;
+    memory->sent_ns = now_ns;
+    for (int i = 1; i < wanted.copies; i++)
+        copy_later(sender, sequence, now_ns + wanted.spacing_ns * (uint64_t)i);
+}
+
+uint64_t pc_sender_send_copies(struct pc_sender *sender, uint8_t *scratch, uint64_t now_ns,
+                               struct pc_hub_stats *hub)
+{
+    uint64_t next = UINT64_MAX;
+    int left = 0;
+    for (int i = 0; i < sender->copy_count; i++) {
+        if (sender->copies[i].due_ns > now_ns) {
+            next = sender->copies[i].due_ns < next ? sender->copies[i].due_ns : next;
+            sender->copies[left++] = sender->copies[i];
+            continue;
+        }
+        uint32_t payload_index;
+        const struct pc_history_entry *entry =
+            pc_history_find(&sender->history, sender->copies[i].sequence, &payload_index);
+        if (entry != NULL && may_resend(sender, now_ns))
+            resend(sender, entry, payload_index, scratch, now_ns, hub);
+    }
+    sender->copy_count = left;
+    return next;
 }
 
 /* ---- Probing ---- */

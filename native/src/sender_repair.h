@@ -23,6 +23,10 @@ size_t pc_sender_finish_block(struct pc_sender *sender, bool idr, uint32_t times
 void pc_sender_resend(struct pc_sender *sender, uint16_t sequence, uint8_t *scratch,
                       uint64_t now_ns, struct pc_hub_stats *hub);
 
+/* Send the further copies of retransmissions that are due. Returns when the next one is. */
+uint64_t pc_sender_send_copies(struct pc_sender *sender, uint8_t *scratch, uint64_t now_ns,
+                               struct pc_hub_stats *hub);
+
 /* Send the padding that the rate loop wants, right behind a frame. */
 void pc_sender_probe(struct pc_sender *sender, uint8_t *scratch, uint64_t now_ns,
                      struct pc_hub_stats *hub);

@@ -30,7 +30,15 @@ static int check_settings(const struct pc_stream_settings *settings)
     if (settings->budget_frames != 0 &&
         !(settings->budget_frames >= 1.0 && settings->budget_frames <= 1.5))
         return pc_fail(-EINVAL, "budget_frames is a number from 1 to 1.5");
+    if (settings->rungs < 0 || settings->rungs > PC_LADDER_RUNGS)
+        return pc_fail(-EINVAL, "rungs is a number from 0 (chosen) to %d, not %d", PC_LADDER_RUNGS,
+                       settings->rungs);
     return 0;
+}
+
+static enum pc_codec codec_of(int encode)
+{
+    return encode < PC_LADDER_RUNGS ? PC_CODEC_H264 : PC_CODEC_VP8;
 }
 
 static int init_renditions(struct pc_stream *stream, uint64_t epoch_ns)
@@ -46,25 +54,31 @@ static int init_renditions(struct pc_stream *stream, uint64_t epoch_ns)
         .rate_control = settings->rate_control,
         .budget_frames = settings->budget_frames,
     };
-    for (int i = 0; i < PC_CODEC_COUNT; i++) {
-        int error = pc_rendition_init(&stream->renditions[i], (enum pc_codec)i, stream->hub,
-                                      stream->id, epoch_ns, stream->wake_fd, &encoder);
+    for (int i = 0; i < PC_CODEC_COUNT; i++)
+        pc_rungs_init(&stream->rungs[i], stream->source->width, stream->source->height,
+                      settings->fps, settings->bitrate);
+    for (int i = 0; i < PC_STREAM_ENCODES; i++) {
+        struct pc_rungs *rungs = &stream->rungs[codec_of(i)];
+        int error = pc_rendition_init(&stream->renditions[i], codec_of(i), stream->hub, stream->id,
+                                      epoch_ns, stream->wake_fd, &encoder);
         if (error < 0) {
             while (i-- > 0)
                 pc_rendition_free(&stream->renditions[i]);
             return pc_fail(error, "out of memory");
         }
+        if (rungs->count < settings->rungs)
+            pc_rungs_add(rungs, &stream->renditions[i].feed);
     }
     return 0;
 }
 
-static int attach_feeds(struct pc_stream *stream)
+static int attach_rungs(struct pc_stream *stream)
 {
     for (int i = 0; i < PC_CODEC_COUNT && stream->hub != NULL; i++) {
-        int error = pc_hub_attach_feed(stream->hub, &stream->renditions[i].feed);
+        int error = pc_hub_attach_rungs(stream->hub, &stream->rungs[i]);
         if (error < 0) {
             while (i-- > 0)
-                pc_hub_detach_feed(stream->hub, &stream->renditions[i].feed);
+                pc_hub_detach_rungs(stream->hub, &stream->rungs[i]);
             return error;
         }
     }
@@ -75,9 +89,11 @@ static void free_stream(struct pc_stream *stream)
 {
     if (stream->hub != NULL)
         for (int i = 0; i < PC_CODEC_COUNT; i++)
-            pc_hub_detach_feed(stream->hub, &stream->renditions[i].feed);
-    for (int i = 0; i < PC_CODEC_COUNT; i++)
+            pc_hub_detach_rungs(stream->hub, &stream->rungs[i]);
+    for (int i = 0; i < PC_STREAM_ENCODES; i++) {
         pc_rendition_free(&stream->renditions[i]);
+        pc_picture_free(&stream->scaled[i]);
+    }
     pc_picture_free(&stream->picture);
     close(stream->wake_fd);
     free(stream);
@@ -98,11 +114,12 @@ int pc_stream_open(struct pc_hub *hub, struct pc_source *source,
     stream->settings = *settings;
     if (settings->budget_frames == 0)
         stream->settings.budget_frames = DEFAULT_BUDGET_FRAMES;
+    if (settings->rungs == 0)
+        stream->settings.rungs = PC_LADDER_RUNGS;
     if (settings->idr_interval_ms <= 0)
         stream->settings.idr_interval_ms = DEFAULT_IDR_INTERVAL_MS;
     pc_schedule_init(&stream->schedule, settings->fps, settings->keepalive_fps,
                      (uint64_t)stream->settings.idr_interval_ms * PC_NS_PER_MS);
-    atomic_store(&stream->fps, settings->fps);
     atomic_store(&stream->width, source->width);
     atomic_store(&stream->height, source->height);
 
@@ -118,7 +135,7 @@ int pc_stream_open(struct pc_hub *hub, struct pc_source *source,
         free(stream);
         return error;
     }
-    error = attach_feeds(stream);
+    error = attach_rungs(stream);
     if (error < 0) {
         stream->hub = NULL;
         free_stream(stream);
@@ -149,7 +166,9 @@ void pc_stream_close(struct pc_stream *stream)
 
 struct pc_rendition *pc_stream_rendition(struct pc_stream *stream, enum pc_codec_id codec)
 {
-    return (unsigned)codec < PC_CODEC_COUNT ? &stream->renditions[codec] : NULL;
+    if ((unsigned)codec >= PC_CODEC_COUNT)
+        return NULL;
+    return &stream->renditions[codec == PC_H264 ? 0 : PC_LADDER_RUNGS];
 }
 
 struct pc_feed *pc_stream_feed(struct pc_stream *stream, const struct pc_hub *hub,
@@ -175,22 +194,31 @@ int pc_stream_set_rate(struct pc_stream *stream, int bitrate, int fps)
     if (error < 0)
         return error;
     for (int i = 0; i < PC_CODEC_COUNT; i++) {
-        struct pc_feed *feed = &stream->renditions[i].feed;
-        int before = atomic_exchange(&feed->ceiling, bitrate);
-        atomic_store(&feed->fps, fps);
-        /* Where viewers govern the rate they go on to; a lower ceiling holds at once. */
-        if (atomic_load(&feed->bitrate) == before || atomic_load(&feed->bitrate) > bitrate)
-            atomic_store(&feed->bitrate, bitrate);
+        struct pc_rungs *rungs = &stream->rungs[i];
+        atomic_store(&rungs->fps, fps);
+        atomic_store(&rungs->bitrate, bitrate);
+        /* The hub allots the rest; where there is none, or nobody watches, this is it. */
+        for (int r = 0; r < rungs->count; r++)
+            pc_feed_set_rate(rungs->feeds[r], bitrate, fps);
     }
-    atomic_store(&stream->fps, fps);
     eventfd_write(stream->wake_fd, 1);
     return 0;
 }
 
 void pc_stream_request_idr(struct pc_stream *stream)
 {
-    for (int i = 0; i < PC_CODEC_COUNT; i++)
+    for (int i = 0; i < PC_STREAM_ENCODES; i++)
         pc_feed_request_idr(&stream->renditions[i].feed);
+}
+
+static void read_rung(struct pc_stream *stream, struct pc_rendition *rendition, int viewers,
+                      struct pc_rung_stats *out)
+{
+    out->viewers = viewers;
+    out->bitrate = atomic_load(&rendition->feed.bitrate);
+    out->fps = atomic_load(&rendition->feed.fps);
+    pc_ladder_size(atomic_load(&rendition->feed.step), atomic_load(&stream->width),
+                   atomic_load(&stream->height), &out->width, &out->height);
 }
 
 int pc_stream_get_stats(struct pc_stream *stream, struct pc_stream_stats *out)
@@ -201,15 +229,18 @@ int pc_stream_get_stats(struct pc_stream *stream, struct pc_stream_stats *out)
     out->captured = atomic_load(&stream->captured);
     out->skipped = atomic_load(&stream->skipped);
     out->late = atomic_load(&stream->late);
-    for (int i = 0; i < PC_CODEC_COUNT; i++) {
+    for (int i = 0; i < PC_STREAM_ENCODES; i++) {
         struct pc_rendition *rendition = &stream->renditions[i];
-        out->viewers[i] = atomic_load(&rendition->feed.receivers);
-        out->encoded[i] = atomic_load(&rendition->encoded);
-        out->encoded_bytes[i] = atomic_load(&rendition->encoded_bytes);
-        out->idrs[i] = atomic_load(&rendition->idrs);
+        int viewers = atomic_load(&rendition->feed.receivers);
+        out->viewers[codec_of(i)] += viewers;
+        out->encoded[codec_of(i)] += atomic_load(&rendition->encoded);
+        out->encoded_bytes[codec_of(i)] += atomic_load(&rendition->encoded_bytes);
+        out->idrs[codec_of(i)] += atomic_load(&rendition->idrs);
         out->overshoots += atomic_load(&rendition->overshoots);
+        if (i < PC_LADDER_RUNGS)
+            read_rung(stream, rendition, viewers, &out->rungs[i]);
     }
-    out->quantiser = atomic_load(&stream->renditions[PC_CODEC_H264].quantiser);
+    out->quantiser = atomic_load(&stream->renditions[0].quantiser);
     bool vp8_only = out->viewers[PC_VP8] > 0 && out->viewers[PC_H264] == 0;
     strcpy(out->encoder, vp8_only ? "libvpx" : "x264");
     return 0;

@@ -9,6 +9,7 @@
 #include "clock.h"
 #include "hub.h"
 #include "priority.h"
+#include "scale.h"
 
 #define MEDIA_NICE                                                                                 \
     (-10) /* ahead of the game that is streamed: it has a frame, this has half of one */
@@ -52,6 +53,10 @@ static int follow_size(struct pc_stream *stream, const struct pc_source_frame *f
         return pc_fail(error, "no memory for a picture of %d x %d", frame->width, frame->height);
     int before = atomic_exchange(&stream->width, frame->width);
     int before_height = atomic_exchange(&stream->height, frame->height);
+    for (int i = 0; i < PC_CODEC_COUNT; i++) {
+        atomic_store(&stream->rungs[i].width, frame->width);
+        atomic_store(&stream->rungs[i].height, frame->height);
+    }
     if (before != frame->width || before_height != frame->height)
         emit(stream, PC_EVENT_SOURCE_RESIZED, (uint32_t)frame->width, (uint32_t)frame->height, "");
     return 0;
@@ -62,27 +67,61 @@ static bool receiving(struct pc_rendition *rendition)
     return atomic_load(&rendition->feed.receivers) > 0;
 }
 
+/* The picture for an encode, and where it has changed: smaller, when the ladder says so. NULL: out
+ * of memory. */
+static const struct pc_picture *fit(struct pc_stream *stream, int encode,
+                                    const struct pc_source_frame *frame,
+                                    struct pc_source_frame *fitted)
+{
+    struct pc_picture *scaled = &stream->scaled[encode];
+    int step = atomic_load(&stream->renditions[encode].feed.step);
+    *fitted = *frame;
+    if (step == 0)
+        return &stream->picture;
+    pc_ladder_size(step, frame->width, frame->height, &fitted->width, &fitted->height);
+    if (scaled->width != fitted->width || scaled->height != fitted->height) {
+        pc_picture_free(scaled);
+        if (pc_picture_alloc(scaled, fitted->width, fitted->height) < 0) {
+            pc_fail(-ENOMEM, "no memory for a picture of %d x %d", fitted->width, fitted->height);
+            return NULL;
+        }
+    }
+    pc_scale(&stream->picture, scaled);
+    pc_scale_rects(&stream->picture, scaled, frame->rects, frame->rect_count, fitted->rects);
+    return scaled;
+}
+
+static bool encode_one(struct pc_stream *stream, int encode, const struct pc_source_frame *frame,
+                       struct pc_frame *clock, uint64_t frame_id, uint64_t capture_ns)
+{
+    struct pc_rendition *rendition = &stream->renditions[encode];
+    struct pc_source_frame fitted;
+    const struct pc_picture *picture = fit(stream, encode, frame, &fitted);
+    bool new_encoder = rendition->encoder == NULL;
+    if (picture == NULL || pc_rendition_prepare(rendition, fitted.width, fitted.height) < 0) {
+        fail(stream);
+        return false;
+    }
+    bool idr_allowed =
+        new_encoder || rendition->force_idr ||
+        pc_schedule_idr_allowed(&stream->schedule, rendition->last_idr_ns, capture_ns);
+    int error =
+        pc_rendition_encode(rendition, picture, &fitted, clock, frame_id, idr_allowed, capture_ns);
+    if (error == -EAGAIN)
+        stream->schedule.skipped++;
+    return true;
+}
+
 static void encode_all(struct pc_stream *stream, const struct pc_source_frame *frame,
                        struct pc_frame *clock, uint64_t frame_id, uint64_t capture_ns)
 {
-    for (int i = 0; i < PC_CODEC_COUNT; i++) {
-        struct pc_rendition *rendition = &stream->renditions[i];
+    for (int i = 0; i < PC_STREAM_ENCODES; i++) {
         if (!stream->schedule.taking[i]) {
-            rendition->gap = true;
+            stream->renditions[i].gap = true;
             continue;
         }
-        bool new_encoder = rendition->encoder == NULL;
-        if (pc_rendition_prepare(rendition, frame->width, frame->height) < 0) {
-            fail(stream);
+        if (!encode_one(stream, i, frame, clock, frame_id, capture_ns))
             return;
-        }
-        bool idr_allowed =
-            new_encoder || rendition->force_idr ||
-            pc_schedule_idr_allowed(&stream->schedule, rendition->last_idr_ns, capture_ns);
-        int error = pc_rendition_encode(rendition, &stream->picture, frame, clock, frame_id,
-                                        idr_allowed, capture_ns);
-        if (error == -EAGAIN)
-            stream->schedule.skipped++;
         clock = NULL; /* the frame's clock follows the first encode */
     }
 }
@@ -172,13 +211,14 @@ static struct pc_schedule_news read_news(struct pc_stream *stream)
     struct pc_schedule_news news = {.by_damage = by_damage(stream),
                                     .changed = stream->damaged,
                                     .changed_ns = stream->damage_ns};
-    for (int i = 0; i < PC_CODEC_COUNT; i++) {
+    for (int i = 0; i < PC_STREAM_ENCODES; i++) {
         struct pc_rendition *rendition = &stream->renditions[i];
         news.encodes[i] = (struct pc_schedule_encode){
             .receiving = receiving(rendition),
             .behind = rendition->gap || pc_rendition_is_broken(rendition),
             .idr_wanted = pc_rendition_wants_idr(rendition),
             .last_idr_ns = rendition->last_idr_ns,
+            .fps = atomic_load(&rendition->feed.fps),
         };
     }
     return news;
@@ -195,17 +235,27 @@ static bool drained(struct pc_rendition *rendition)
     return is_drained;
 }
 
+/* The most that an encode wants. */
+static int wanted_fps(struct pc_stream *stream, const struct pc_schedule_news *news)
+{
+    int fps = 0;
+    for (int i = 0; i < PC_STREAM_ENCODES; i++)
+        if (news->encodes[i].receiving && news->encodes[i].fps > fps)
+            fps = news->encodes[i].fps;
+    return fps > 0 ? fps : atomic_load(&stream->rungs[PC_CODEC_H264].fps);
+}
+
 /* Take a frame if one is due. Returns when to come back. */
 static uint64_t step(struct pc_stream *stream, uint64_t now_ns)
 {
     struct pc_schedule *schedule = &stream->schedule;
     if (stream->lost || stream->failed)
         return UINT64_MAX;
-    pc_schedule_set_fps(schedule, atomic_load(&stream->fps));
     struct pc_schedule_news news = read_news(stream);
+    pc_schedule_set_fps(schedule, wanted_fps(stream, &news));
     uint64_t due_ns = pc_schedule_due(schedule, &news, now_ns);
     if (due_ns <= now_ns) {
-        for (int i = 0; i < PC_CODEC_COUNT; i++)
+        for (int i = 0; i < PC_STREAM_ENCODES; i++)
             news.encodes[i].drained = news.encodes[i].receiving && drained(&stream->renditions[i]);
         due_ns = pc_schedule_start(schedule, &news, now_ns);
     }
@@ -229,7 +279,7 @@ void *pc_stream_run(void *context)
     stream->source->on_area = convert_early;
     stream->source->area_context = stream;
     /* Joining should not wait for the encoder to start. */
-    if (pc_rendition_prepare(&stream->renditions[PC_CODEC_H264], stream->source->width,
+    if (pc_rendition_prepare(&stream->renditions[0], stream->source->width,
                              stream->source->height) < 0)
         fail(stream);
 

@@ -46,20 +46,34 @@ bool pc_schedule_idr_allowed(const struct pc_schedule *schedule, uint64_t last_i
     return now_ns >= idr_due(schedule, last_idr_ns);
 }
 
-static uint64_t encode_due(const struct pc_schedule *schedule, const struct pc_schedule_news *news,
-                           int codec)
+/* Before this, an encode of fewer frames wants none. A source's frames jitter: a quarter early is
+ * still every second one. */
+static uint64_t own_slot(const struct pc_schedule *schedule,
+                         const struct pc_schedule_encode *encode, int index)
 {
-    const struct pc_schedule_encode *encode = &news->encodes[codec];
+    if (encode->fps == 0 || schedule->taken_ns[index] == 0)
+        return 0;
+    uint64_t interval_ns = PC_NS_PER_S / (uint64_t)encode->fps;
+    if (interval_ns <= schedule->interval_ns)
+        return 0;
+    return schedule->taken_ns[index] + interval_ns - interval_ns / 4;
+}
+
+static uint64_t encode_due(const struct pc_schedule *schedule, const struct pc_schedule_news *news,
+                           int index)
+{
+    const struct pc_schedule_encode *encode = &news->encodes[index];
     if (!encode->receiving)
         return UINT64_MAX;
+    uint64_t slot_ns = later(schedule->next_slot_ns, own_slot(schedule, encode, index));
     if (!news->by_damage || encode->behind || schedule->last_frame_ns == 0)
-        return schedule->next_slot_ns;
+        return slot_ns;
     if (news->changed)
-        return later(schedule->next_slot_ns, news->changed_ns + schedule->settle_ns);
+        return later(slot_ns, news->changed_ns + schedule->settle_ns);
     uint64_t due = schedule->last_frame_ns + schedule->keepalive_ns;
     if (encode->idr_wanted)
         due = earlier(due, idr_due(schedule, encode->last_idr_ns));
-    return later(schedule->next_slot_ns, due);
+    return later(slot_ns, due);
 }
 
 /* The network is waited for no longer: the slots that have passed meanwhile are skipped ones, not
@@ -79,7 +93,7 @@ uint64_t pc_schedule_due(struct pc_schedule *schedule, const struct pc_schedule_
                          uint64_t now_ns)
 {
     uint64_t due = UINT64_MAX;
-    for (int i = 0; i < PC_CODEC_COUNT; i++)
+    for (int i = 0; i < PC_STREAM_ENCODES; i++)
         due = earlier(due, encode_due(schedule, news, i));
     if (due > now_ns)
         end_waiting(schedule, now_ns);
@@ -90,9 +104,9 @@ uint64_t pc_schedule_due(struct pc_schedule *schedule, const struct pc_schedule_
 
 /* When may this encode have a frame? */
 static uint64_t encode_free(struct pc_schedule *schedule, const struct pc_schedule_encode *encode,
-                            int codec, uint64_t now_ns)
+                            int index, uint64_t now_ns)
 {
-    uint64_t *since_ns = &schedule->blocked_since_ns[codec];
+    uint64_t *since_ns = &schedule->blocked_since_ns[index];
     if (!encode->receiving || encode->drained) {
         *since_ns = 0;
         return encode->receiving ? now_ns : UINT64_MAX;
@@ -113,18 +127,22 @@ static void take_slot(struct pc_schedule *schedule, bool by_damage, uint64_t now
     uint64_t slot_ns = by_damage ? interval_ns - interval_ns / SLOT_GAIN : interval_ns;
     schedule->next_slot_ns = later(schedule->next_slot_ns + slot_ns, now_ns + interval_ns / 2);
     schedule->last_frame_ns = now_ns;
-    for (int i = 0; i < PC_CODEC_COUNT; i++)
-        if (schedule->taking[i])
-            schedule->blocked_since_ns[i] = 0;
+    for (int i = 0; i < PC_STREAM_ENCODES; i++) {
+        if (!schedule->taking[i])
+            continue;
+        schedule->blocked_since_ns[i] = 0;
+        schedule->taken_ns[i] = now_ns;
+    }
 }
 
 uint64_t pc_schedule_start(struct pc_schedule *schedule, const struct pc_schedule_news *news,
                            uint64_t now_ns)
 {
     uint64_t start = UINT64_MAX;
-    for (int i = 0; i < PC_CODEC_COUNT; i++) {
+    for (int i = 0; i < PC_STREAM_ENCODES; i++) {
         uint64_t free_ns = encode_free(schedule, &news->encodes[i], i, now_ns);
-        schedule->taking[i] = free_ns <= now_ns;
+        schedule->taking[i] =
+            free_ns <= now_ns && own_slot(schedule, &news->encodes[i], i) <= now_ns;
         start = earlier(start, later(free_ns, encode_due(schedule, news, i)));
     }
     if (start <= now_ns) {

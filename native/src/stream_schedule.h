@@ -11,12 +11,17 @@
  *    for (`settle_ns`; nothing for sources that draw in one step).
  * 3. Nothing changed: at the keep-alive rate.
  * 4. A receiver needs an IDR: at the next slot, within the IDR spacing.
- * 5. An encode whose last frame has not left this machine is left out, and catches up when it has;
+ * 5. An encode that wants fewer frames than the cap is left out in between.
+ * 6. An encode whose last frame has not left this machine is left out, and catches up when it has;
  *    the others do not wait for it. */
 #ifndef PC_STREAM_SCHEDULE_H
 #define PC_STREAM_SCHEDULE_H
 
 #include "access_unit.h"
+#include "ladder.h"
+
+/* The encodes of a stream: the rungs of H.264, then VP8. */
+#define PC_STREAM_ENCODES (PC_LADDER_RUNGS + 1)
 
 /* A path that is stuck for longer is given frames again: its queue drops them then, and goes on at
  * an IDR. */
@@ -35,13 +40,14 @@ struct pc_schedule_encode {
     bool idr_wanted;      /* … by a receiver */
     bool drained;         /* its last frame has left; only pc_schedule_start() asks */
     uint64_t last_idr_ns; /* 0 = none yet */
+    int fps;              /* it wants fewer frames than the cap; 0 = all of them */
 };
 
 struct pc_schedule_news {
     bool by_damage;      /* the source tells of changes; otherwise every slot has a new picture */
     bool changed;        /* … and told of one since the last frame, … */
     uint64_t changed_ns; /* … at this time */
-    struct pc_schedule_encode encodes[PC_CODEC_COUNT];
+    struct pc_schedule_encode encodes[PC_STREAM_ENCODES];
 };
 
 struct pc_schedule {
@@ -52,11 +58,12 @@ struct pc_schedule {
     uint64_t settle_ns;     /* from the first change to when drawing is over, as learnt */
     int settle_frames;      /* since it was last changed; below 0: it is not learnt */
     int early_frames;       /* taken too early, one after the other, in spite of the longest wait */
-    uint64_t waiting_since_ns;                 /* all that is due waits for the network; 0 = no */
-    uint64_t blocked_since_ns[PC_CODEC_COUNT]; /* this encode has been left out; 0 = it is not */
-    bool taking[PC_CODEC_COUNT];               /* set by pc_schedule_start(): who gets the frame */
-    uint64_t skipped; /* slots that passed while the network took the last frame */
-    uint64_t late;    /* slots that passed for other reasons; sources without damage only */
+    uint64_t waiting_since_ns;            /* all that is due waits for the network; 0 = no */
+    uint64_t taken_ns[PC_STREAM_ENCODES]; /* the last frame that this encode got */
+    uint64_t blocked_since_ns[PC_STREAM_ENCODES]; /* this encode has been left out; 0 = it is not */
+    bool taking[PC_STREAM_ENCODES]; /* set by pc_schedule_start(): who gets the frame */
+    uint64_t skipped;               /* slots that passed while the network took the last frame */
+    uint64_t late; /* slots that passed for other reasons; sources without damage only */
 };
 
 /* `keepalive_fps` <= `fps`, both > 0; `idr_spacing_ns`: between IDRs that receivers wish for. */

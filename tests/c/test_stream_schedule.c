@@ -9,8 +9,8 @@
 
 static struct pc_schedule schedule;
 static struct pc_schedule_news news;
-static struct pc_schedule_encode *h264 = &news.encodes[PC_CODEC_H264];
-static struct pc_schedule_encode *vp8 = &news.encodes[PC_CODEC_VP8];
+static struct pc_schedule_encode *h264 = &news.encodes[0];
+static struct pc_schedule_encode *vp8 = &news.encodes[PC_LADDER_RUNGS];
 
 /* 50 fps, 2 fps when nothing changes, IDRs 300 ms apart; one H.264 viewer that keeps up. */
 static void start(bool by_damage)
@@ -51,7 +51,7 @@ static void the_first_frame_comes_at_once(void)
 {
     start(true);
     take(T0);
-    CHECK(schedule.taking[PC_CODEC_H264] && !schedule.taking[PC_CODEC_VP8]);
+    CHECK(schedule.taking[0] && !schedule.taking[PC_LADDER_RUNGS]);
 }
 
 static void a_change_waits_for_its_slot_only(void)
@@ -137,7 +137,7 @@ static void the_network_is_waited_for_but_not_for_ever(void)
     h264->drained = false;
     CHECK_EQ(try_start(stuck), stuck + PATIENT);
     CHECK_EQ(try_start(stuck + PATIENT), stuck + PATIENT);
-    CHECK(schedule.taking[PC_CODEC_H264]);
+    CHECK(schedule.taking[0]);
     CHECK_EQ(schedule.skipped, 13);
     /* Each frame given to a stuck path is waited for anew. */
     uint64_t next = due(stuck + PATIENT);
@@ -149,12 +149,12 @@ static void a_slow_path_of_one_codec_does_not_hold_up_the_other(void)
     start(true);
     vp8->receiving = vp8->drained = true;
     take(T0);
-    CHECK(schedule.taking[PC_CODEC_VP8]);
+    CHECK(schedule.taking[PC_LADDER_RUNGS]);
     news.changed = true;
     vp8->drained = false;
     for (uint64_t now = T0 + 10 * MS; now < T0 + 190 * MS; now = due(now)) {
         take(now);
-        CHECK(schedule.taking[PC_CODEC_H264] && !schedule.taking[PC_CODEC_VP8]);
+        CHECK(schedule.taking[0] && !schedule.taking[PC_LADDER_RUNGS]);
     }
     CHECK_EQ(schedule.skipped, 0);
 
@@ -167,7 +167,7 @@ static void a_slow_path_of_one_codec_does_not_hold_up_the_other(void)
     CHECK_EQ(try_start(now), T0 + 210 * MS); /* it is left out since 10 ms */
     vp8->drained = true;
     CHECK_EQ(try_start(now + MS), now + MS);
-    CHECK(schedule.taking[PC_CODEC_VP8]);
+    CHECK(schedule.taking[PC_LADDER_RUNGS]);
 }
 
 static void a_pause_is_neither_late_nor_skipped(void)
@@ -274,6 +274,44 @@ static void a_frame_that_took_long_teaches_nothing(void)
     CHECK_EQ(schedule.settle_ns, PC_SETTLE_STEP_NS);
 }
 
+/* One encode at half the frames of the other: it gets every second one, also when they jitter. */
+static void an_encode_of_fewer_frames_is_left_out_in_between(void)
+{
+    start(true);
+    struct pc_schedule_encode *second = &news.encodes[1];
+    second->receiving = second->drained = true;
+    second->fps = 25;
+    int frames = 0, shared = 0;
+    for (uint64_t now = T0; now < T0 + 2000 * MS; now += MS) {
+        if (now % (20 * MS) == (now / (20 * MS) % 3) * MS) {
+            news.changed = true;
+            news.changed_ns = now;
+        }
+        if (due(now) > now || try_start(now) > now)
+            continue;
+        CHECK(schedule.taking[0]);
+        frames++;
+        shared += schedule.taking[1];
+        second->behind = !schedule.taking[1];
+        news.changed = false;
+        pc_schedule_finish(&schedule, false, now);
+    }
+    CHECK(frames >= 98 && frames <= 106); /* what was left out is caught up with, too */
+    CHECK(shared >= 48 && shared <= 54);
+}
+
+static void the_wish_for_fewer_frames_alone_is_a_lower_cap(void)
+{
+    start(false);
+    h264->fps = 10; /* as a stream does: the cap is what the quickest encode wants */
+    pc_schedule_set_fps(&schedule, 10);
+    int frames = 0;
+    for (uint64_t now = T0; now < T0 + 2000 * MS; now += MS)
+        frames += due(now) <= now && try_start(now) <= now;
+    CHECK(frames >= 19 && frames <= 21);
+    CHECK_EQ(schedule.late, 0);
+}
+
 int main(void)
 {
     RUN(nobody_receives_nothing_is_due);
@@ -292,5 +330,7 @@ int main(void)
     RUN(waiting_in_vain_is_given_up);
     RUN(the_wait_has_a_bound);
     RUN(a_frame_that_took_long_teaches_nothing);
+    RUN(an_encode_of_fewer_frames_is_left_out_in_between);
+    RUN(the_wish_for_fewer_frames_alone_is_a_lower_cap);
     return HARNESS_RESULT();
 }
