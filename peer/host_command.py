@@ -14,13 +14,13 @@ import contextlib
 import errno
 import logging
 import os
-import signal
 import socket
 import sys
 from typing import TYPE_CHECKING
 
 from peer.child import ChildError
 from peer.display import VirtualDisplay, freedoom
+from peer.interrupt import until_interrupted
 from peer.server_child import ServerChild
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def run_host(options: argparse.Namespace) -> int:
     """Host until Ctrl-C. Returns the exit status."""
     try:
         _check(options)
-        asyncio.run(_host(options))
+        asyncio.run(until_interrupted(_run(options)))
     except UsageError as error:
         print(f"playcast host: error: {error}", file=sys.stderr)
         return 2
@@ -83,20 +83,6 @@ def _check(options: argparse.Namespace) -> None:
             raise UsageError(f"--signalling takes ws:// or wss://, not {options.signalling!r}")
     elif options.token:
         raise UsageError("--token needs --signalling: our own server makes tokens itself")
-
-
-async def _host(options: argparse.Namespace) -> None:
-    """Run until Ctrl-C, SIGTERM or SIGHUP, which end a run by cancelling it."""
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    running = asyncio.create_task(_run(options))
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    running.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await running
 
 
 async def _run(options: argparse.Namespace) -> None:

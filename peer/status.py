@@ -189,7 +189,7 @@ def _figures(report: HostReport) -> RenderableType:
     )
     grid.add_row(*(Text(name, style="dim") for name, _ in figures))
     grid.add_row(*(Text(value, style="bold") for _, value in figures))
-    return _indented(grid)
+    return indented(grid)
 
 
 def _stages(report: HostReport) -> RenderableType:
@@ -204,12 +204,13 @@ def _stages(report: HostReport) -> RenderableType:
         stage = report.stages.get(name)
         if stage is not None:
             words = name.replace("_", " ") + (" sent" if name.endswith("packet") else "")
-            bar = _bar(stage.p50_ms / longest, stage.p99_ms / longest)
-            grid.add_row(words, f"{stage.p50_ms:.2f}", f"{stage.p99_ms:.2f}", bar)
-    return _indented(grid)
+            shares = bar(stage.p50_ms / longest, stage.p99_ms / longest)
+            grid.add_row(words, f"{stage.p50_ms:.2f}", f"{stage.p99_ms:.2f}", shares)
+    return indented(grid)
 
 
-def _bar(half: float, most: float, width: int = 28) -> Text:
+def bar(half: float, most: float, width: int = 28) -> Text:
+    """Two shares of a whole, 0..1, one within the other."""
     solid = round(half * width)
     return Text.assemble(
         ("━" * solid, "cyan"), ("━" * (round(most * width) - solid), "bright_black")
@@ -227,7 +228,7 @@ def _viewers(report: HostReport) -> RenderableType:
     hidden = len(report.viewers) - _MAX_VIEWERS_SHOWN
     if hidden > 0:
         grid.add_row(Text(f"and {hidden} more", style="dim"))
-    return _indented(grid)
+    return indented(grid)
 
 
 def _viewer_cells(viewer: ViewerReport) -> tuple[str | Text, ...]:
@@ -248,7 +249,8 @@ def _codec_words(report: HostReport) -> str:
     return f"{names} {report.encoder}".strip() if names else "idle"
 
 
-def _indented(table: Table) -> Padding:
+def indented(table: Table) -> Padding:
+    """A part of a panel, below its headline."""
     return Padding(table, (0, 0, 0, 4))
 
 
