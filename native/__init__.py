@@ -13,7 +13,16 @@ drawn in `native.errors`.
 """
 
 from native.address import Address
-from native.enums import Codec, Controller, Preset, Profile, RateControl, SrtpProfile, Stage
+from native.enums import (
+    Codec,
+    Congestion,
+    Controller,
+    Preset,
+    Profile,
+    RateControl,
+    SrtpProfile,
+    Stage,
+)
 from native.errors import HandleClosed, InvalidArgument, NativeError, StreamEnded
 from native.events import (
     Datagram,
@@ -45,6 +54,7 @@ __all__ = [
     "Address",
     "Codec",
     "CodecStats",
+    "Congestion",
     "Controller",
     "Datagram",
     "Event",

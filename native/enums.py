@@ -72,3 +72,22 @@ class RateControl(IntEnum):
     """One quantiser decision a frame, ours: a third faster."""
     VBV = lib.PC_RATE_CONTROL_VBV
     """x264's row by row: never over the budget."""
+
+
+class Congestion(IntEnum):
+    """What the controller of a peer's rate is doing."""
+
+    FIXED = lib.PC_CONGESTION_FIXED
+    """There is none: the rate is the stream's."""
+    STARTING = lib.PC_CONGESTION_STARTING
+    """No feedback yet, or ramping up to find the capacity."""
+    STEADY = lib.PC_CONGESTION_STEADY
+    """At the capacity, or limited by what the encoder gives."""
+    PROBING = lib.PC_CONGESTION_PROBING
+    """Trying more."""
+    DRAINING = lib.PC_CONGESTION_DRAINING
+    """Less than the capacity, until the queue is empty."""
+    COMPETING = lib.PC_CONGESTION_COMPETING
+    """Against traffic that fills the queue."""
+    SILENT = lib.PC_CONGESTION_SILENT
+    """Feedback has stopped: the network may be gone."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from native.address import Address
 from native.binding import check, ffi, lib, utf8
-from native.enums import Codec, Controller, SrtpProfile
+from native.enums import Codec, Congestion, Controller, SrtpProfile
 from native.errors import HandleClosed
 
 if TYPE_CHECKING:
@@ -64,6 +64,10 @@ class PeerStats:
     """With headers and tags, without retransmissions."""
     rtx_packets: int
     rtx_bytes: int
+    fec_packets: int
+    fec_bytes: int
+    padding_bytes: int
+    """Sent to find out how much the path takes."""
     frames: int
     """Access units sent whole."""
     frames_dropped: int
@@ -90,6 +94,17 @@ class PeerStats:
     """Receiver reports."""
     queued_frames: int
     """Access units waiting or partly sent, now."""
+    congestion: Congestion
+    target_bps: float
+    """What the controller allows altogether; 0 = the rate is fixed."""
+    pacing_bps: float
+    """How fast a frame leaves."""
+    media_bps: float
+    """What of the target the encoder may produce."""
+    queue_ms: float
+    """Estimated queueing delay on the way there, now."""
+    network_loss: float
+    """0..1, of late, from transport-wide feedback."""
 
 
 class Peer:
@@ -174,6 +189,9 @@ class Peer:
             bytes=s.bytes,
             rtx_packets=s.rtx_packets,
             rtx_bytes=s.rtx_bytes,
+            fec_packets=s.fec_packets,
+            fec_bytes=s.fec_bytes,
+            padding_bytes=s.padding_bytes,
             frames=s.frames,
             frames_dropped=s.frames_dropped,
             nacks=s.nacks,
@@ -190,6 +208,12 @@ class Peer:
             jitter_ms=s.jitter_ms,
             reports=s.reports,
             queued_frames=s.queued_frames,
+            congestion=Congestion(s.congestion),
+            target_bps=s.target_bps,
+            pacing_bps=s.pacing_bps,
+            media_bps=s.media_bps,
+            queue_ms=s.queue_ms,
+            network_loss=s.network_loss,
         )
 
     def close(self) -> None:

@@ -2,7 +2,7 @@ import re
 from pathlib import Path
 
 import native
-from native import Codec, Controller, Preset, Profile, RateControl, SrtpProfile, Stage
+from native import Codec, Congestion, Controller, Preset, Profile, RateControl, SrtpProfile, Stage
 from native.binding import lib
 
 
@@ -17,6 +17,7 @@ def test_no_enumerator_of_the_core_is_missing():
         ("pc_srtp_profile", SrtpProfile, 0),
         ("pc_codec_id", Codec, 0),
         ("pc_controller", Controller, 0),
+        ("pc_congestion_state", Congestion, 0),
         ("pc_profile", Profile, 0),
         ("pc_preset", Preset, 0),
         ("pc_rate_control", RateControl, 0),
