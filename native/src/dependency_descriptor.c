@@ -14,6 +14,8 @@ enum {
     NEXT_SPATIAL = 2,
     SWITCH = 2, /* decode target indication: whoever has the references can begin here */
     MANDATORY_BYTES = 3,
+    MAX_SPATIAL = 4, /* layers (A.3) */
+    MAX_TEMPORAL = 8,
 };
 
 /* ---- Writing --------------------------------------------------------------------------------- */
@@ -73,7 +75,8 @@ static bool read_layers(struct pc_bit_reader *reader, struct pc_dependency_struc
 {
     uint8_t spatial = 0, temporal = 0;
     for (uint32_t next = 0; next != NO_MORE_TEMPLATES;) {
-        if (structure->templates == PC_DEPENDENCY_MAX_TEMPLATES || reader->overrun)
+        if (structure->templates == PC_DEPENDENCY_MAX_TEMPLATES || reader->overrun ||
+            spatial >= MAX_SPATIAL || temporal >= MAX_TEMPORAL)
             return false;
         structure->template[structure->templates].spatial = spatial;
         structure->template[structure->templates++].temporal = temporal;
@@ -85,7 +88,7 @@ static bool read_layers(struct pc_bit_reader *reader, struct pc_dependency_struc
             spatial++;
         }
     }
-    return spatial < 4 && temporal < 8;
+    return true;
 }
 
 static bool read_template_diffs(struct pc_bit_reader *reader,

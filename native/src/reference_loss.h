@@ -1,0 +1,93 @@
+/* What does one receiver hold? The frames that were sent to it, each with the one it refers to, and
+ * what became of their packets. A frame is lost to the receiver when a packet of it is missing and
+ * will not be repaired, or when the frame it refers to is lost. Pure.
+ *
+ *   media lost ─▶ asked for ─▶ sent again ─▶ lost again, or asked for again ─▶ lost for good
+ *                     └────▶ refused, and FEC cannot repair it ────────────────────▲
+ *
+ * With the Dependency Descriptor one round of retransmission is waited for: a frame that refers to
+ * what the receiver holds is there as soon as a second one would be. Without it each frame is taken
+ * to refer to the one before, nothing but an IDR helps, and retransmissions go on for as long as
+ * the sender makes them. */
+#ifndef PC_REFERENCE_LOSS_H
+#define PC_REFERENCE_LOSS_H
+
+#include "send_log.h"
+
+#define PC_REFERENCE_LOSS_FRAMES  128
+#define PC_REFERENCE_LOSS_PACKETS 4096 /* power of two; what is older counts as held */
+#define PC_REFERENCE_LOSS_RESENT  256  /* power of two; retransmissions whose fate is waited for */
+
+struct pc_reference_loss_frame {
+    uint64_t id, reference; /* of the access units; the same for an IDR */
+    uint16_t number;        /* of the descriptor: one after the other as this receiver sees them */
+    bool begun, given_up;   /* given_up: it was not sent, or not whole */
+    uint32_t count;         /* the sender's count of units; only when begun */
+    uint16_t first_sequence, packets;
+    uint16_t missing;               /* packets that were lost or asked for, and have not arrived */
+    uint16_t final;                 /* … of them that are lost for good */
+    uint16_t repairs, lost_repairs; /* FEC packets */
+};
+
+struct pc_reference_loss {
+    bool described;  /* the receiver reads Dependency Descriptors */
+    bool changed;    /* something was lost for good since pc_reference_loss_wish() was asked */
+    bool can_resend; /* there is RTX */
+    uint16_t next_number;
+    uint32_t packets; /* of the frames in the ring */
+    unsigned head, length;
+    struct pc_reference_loss_frame frames[PC_REFERENCE_LOSS_FRAMES];
+    uint8_t fates[PC_REFERENCE_LOSS_PACKETS]; /* by sequence number */
+    struct {
+        uint16_t rtx, media; /* sequence numbers */
+        bool waiting, lost;  /* for its fate; it was told to be lost */
+    } resent[PC_REFERENCE_LOSS_RESENT];
+};
+
+/* Forget all frames; numbers go on. */
+void pc_reference_loss_reset(struct pc_reference_loss *loss, bool described, bool can_resend);
+
+/* Unit `id` goes to the receiver; all before an IDR is forgotten. `reference` as in the access unit
+ * (not looked at without descriptors). */
+void pc_reference_loss_add(struct pc_reference_loss *loss, uint64_t id, uint64_t reference);
+
+/* Unit `id` is not sent, or no further than it was. */
+void pc_reference_loss_give_up(struct pc_reference_loss *loss, uint64_t id);
+
+/* The frame of unit `id`, or NULL. Valid until the next add. */
+const struct pc_reference_loss_frame *pc_reference_loss_find(const struct pc_reference_loss *loss,
+                                                             uint64_t id);
+
+/* Does the receiver hold unit `id`, or will it? Not when it is not known any more. */
+bool pc_reference_loss_holds(const struct pc_reference_loss *loss, uint64_t id);
+
+/* Media packet `sequence` of unit `id` was sent; `count` is the sender's count of units. */
+void pc_reference_loss_sent(struct pc_reference_loss *loss, uint64_t id, uint32_t count,
+                            uint16_t sequence);
+
+/* A FEC packet for unit `id` was sent. */
+void pc_reference_loss_repair_sent(struct pc_reference_loss *loss, uint64_t id);
+
+/* Is media packet `sequence` of use? Not when its frame is lost for good, with descriptors. */
+bool pc_reference_loss_is_useful(const struct pc_reference_loss *loss, uint16_t sequence);
+
+/* Media packet `sequence` was asked for, and sent again as `rtx_sequence`; each copy is told. */
+void pc_reference_loss_resent(struct pc_reference_loss *loss, uint16_t sequence,
+                              uint16_t rtx_sequence);
+
+/* … and not sent again: it is lost for good, unless FEC may repair it. Asked for a second time, it
+ * did not. */
+void pc_reference_loss_refused(struct pc_reference_loss *loss, uint16_t sequence);
+
+/* … when the retransmission should have arrived: it is lost for good, with descriptors. */
+void pc_reference_loss_asked_again(struct pc_reference_loss *loss, uint16_t sequence);
+
+/* What transport-wide feedback told. */
+void pc_reference_loss_report(struct pc_reference_loss *loss,
+                              const struct pc_packet_report *reports, int count);
+
+/* Is the newest frame lost to the receiver? Then the units `first` to `last`, and what refers to
+ * them, are of no use to it. */
+bool pc_reference_loss_wish(struct pc_reference_loss *loss, uint64_t *first, uint64_t *last);
+
+#endif
