@@ -13,6 +13,7 @@ static const double noise_share = 1.5;
 static const double packet_bits = 1200 * 8;
 
 /* While the queue drains, of what comes through; and once it is empty. */
+static const double pause_share = 0.4;
 static const double drain_share = 0.85, resume_share = 0.93;
 
 /* Additive increase, in shares of the capacity a second, and how that grows with each second
@@ -28,17 +29,18 @@ static const double start_doubling_s = 0.15, start_most = 3;
 
 /* Against traffic that fills the queue: a share of what comes through within trains, which is more
  * than what is left. */
-static const double compete_most = 0.65, compete_least = 0.1, compete_increase = 0.1;
-static const double compete_loss = 0.02, compete_decrease = 0.85;
+static const double compete_most = 0.65, compete_least = 0.2, compete_increase = 0.2;
+static const double compete_loss = 0.05, compete_decrease = 0.85;
 
 /* Beyond so many frame intervals of queue, the next frame would only be late. */
 static const double hold_intervals = 2.5;
 
 static const double silence_decay = 0.8;
 
-static const double flat_us = 3000;
+static const double base_slow = 0.25;
+static const double flat_us = 2000;
 
-#define FLAT_NS            600000000ull
+#define FLAT_NS            800000000ull
 #define QUEUE_WINDOW_NS    45000000ull
 #define CAPACITY_WINDOW_NS 250000000ull
 #define SILENCE_STEP_NS    100000000ull
@@ -149,36 +151,44 @@ static int queued_trains(const struct pc_train_controller *controller)
     return trains < 2 ? 2 : trains;
 }
 
-/* What of the target the path takes: by the rate within trains, and by how the queue grows from
- * train to train. */
-static double passing_rate(const struct pc_train_controller *controller)
+/* How the queue grew from train to train, as a share of what was sent that came through. */
+static double growth_share(const struct pc_train_controller *controller, int trains)
 {
-    int trains = queued_trains(controller);
-    if (trains > 15)
-        trains = 15;
-    struct pc_train_rate rate = pc_train_meter_rate(&controller->trains, trains);
-    double within_bps = rate.bps > 0 && rate.error < 0.5 ? rate.bps / controller->excess : HUGE_VAL;
-
     const struct pc_train *newest = pc_train_meter_get(&controller->trains, 0);
     const struct pc_train *oldest = NULL;
     for (int back = trains < 8 ? trains : 8; back > 0 && oldest == NULL; back--)
         oldest = pc_train_meter_get(&controller->trains, back);
     if (oldest == NULL)
-        return within_bps;
+        return 1;
     double sent_us = (double)(newest->sent_ns - oldest->sent_ns) / 1e3;
     double grown_us = (double)(newest->queue_us - oldest->queue_us);
-    if (sent_us < 10000 || grown_us <= 0)
-        return within_bps;
-    return fmin(within_bps, controller->target_bps * sent_us / (sent_us + grown_us));
+    return sent_us < 10000 || grown_us <= 0 ? 1 : sent_us / (sent_us + grown_us);
+}
+
+/* What of the target the path takes. By the queue's growth and by what arrived; but a path that
+ * paused has done nothing else, so that the rate within trains bounds both ways. */
+static double passing_rate(const struct pc_train_controller *controller,
+                           const struct pc_path_meter *path)
+{
+    int trains = queued_trains(controller);
+    if (trains > 15)
+        trains = 15;
+    double passing = controller->target_bps * growth_share(controller, trains);
+    if (pc_rate_meter_bps(&path->sent, 200000) > 0.8 * controller->target_bps) {
+        double received = pc_rate_meter_bps(&path->received, 160000);
+        passing = fmin(passing, received / (0.9 * controller->excess));
+    }
+    struct pc_train_rate rate = pc_train_meter_rate(&controller->trains, trains);
+    if (rate.bps <= 0 || rate.error >= 0.5)
+        return passing;
+    double within = rate.bps / controller->excess;
+    return clamp(passing, pause_share * within, within);
 }
 
 static void cut(struct pc_train_controller *controller, const struct pc_path_meter *path,
                 uint64_t now_ns)
 {
-    double rate = passing_rate(controller);
-    if (pc_rate_meter_bps(&path->sent, 200000) > 0.8 * controller->target_bps)
-        rate = fmin(rate, pc_rate_meter_bps(&path->received, 160000) / (0.9 * controller->excess));
-    controller->share_bps = fmin(controller->target_bps, rate);
+    controller->share_bps = fmin(controller->target_bps, passing_rate(controller, path));
     controller->target_bps = drain_share * controller->share_bps;
     controller->congested_ns = now_ns;
     controller->cut_ns = now_ns;
@@ -316,7 +326,7 @@ static void compete(struct pc_train_controller *controller, const struct pc_path
      * longer than it was. */
     if (now_ns - controller->state_since_ns > FLAT_NS && is_flat(controller)) {
         int trains = pc_train_meter_within(&controller->trains, FLAT_NS);
-        pc_train_meter_rebase(&controller->trains, trains, now_ns);
+        pc_train_meter_rebase(&controller->trains, trains, controller->base_clock_ns);
         controller->target_bps = fmax(controller->target_bps, resume_share * controller->share_bps);
         enter(controller, PC_CONGESTION_STEADY, now_ns);
     }
@@ -336,15 +346,25 @@ static bool is_late(const struct pc_train_controller *controller, int fps)
     return (double)controller->heard_queue_us > late_us;
 }
 
+/* While a queue stands its delay must not become the path's own too soon. */
+static void age_base(struct pc_train_controller *controller, double dt)
+{
+    bool queued =
+        controller->state == PC_CONGESTION_DRAINING || controller->state == PC_CONGESTION_COMPETING;
+    controller->base_clock_ns += (uint64_t)(fmin(dt, 10) * 1e9 * (queued ? base_slow : 1));
+}
+
 void pc_train_controller_feedback(struct pc_train_controller *controller,
                                   const struct pc_congestion_settings *settings,
                                   const struct pc_path_meter *path,
                                   const struct pc_packet_report *reports, int count,
                                   uint64_t now_ns)
 {
-    if (pc_train_meter_feedback(&controller->trains, reports, count, now_ns) == 0)
-        return;
     double dt = controller->heard_ns != 0 ? (double)(now_ns - controller->heard_ns) / 1e9 : 0;
+    age_base(controller, dt);
+    if (pc_train_meter_feedback(&controller->trains, reports, count, controller->base_clock_ns) ==
+        0)
+        return;
     dt = clamp(dt, 0, 0.2);
     controller->heard_ns = now_ns;
     measure(controller, path, dt);

@@ -14,14 +14,15 @@ struct pc_train_controller {
     enum pc_congestion_state state;
     uint64_t state_since_ns;
     double target_bps;
-    double capacity_bps;   /* at which trains come through, of late; 0 = unknown */
-    double link_bps;       /* the most of that for some seconds */
-    double share_bps;      /* what came through when the queue began to grow */
-    double resume_bps;     /* the target before the silence */
-    uint64_t heard_ns;     /* the last feedback; 0 = none */
-    uint64_t congested_ns; /* when a queue was last met; 0 = never */
-    uint64_t cut_ns;       /* the last cut of the target */
-    uint64_t drain_by_ns;  /* when the queue should be empty, if it is ours */
+    double capacity_bps;    /* at which trains come through, of late; 0 = unknown */
+    double link_bps;        /* the most of that for some seconds */
+    double share_bps;       /* what came through when the queue began to grow */
+    double resume_bps;      /* the target before the silence */
+    uint64_t heard_ns;      /* the last feedback; 0 = none */
+    uint64_t base_clock_ns; /* by which the base delay ages */
+    uint64_t congested_ns;  /* when a queue was last met; 0 = never */
+    uint64_t cut_ns;        /* the last cut of the target */
+    uint64_t drain_by_ns;   /* when the queue should be empty, if it is ours */
     uint64_t clear_since_ns;
     uint64_t fresh_from; /* trains before this one tell of another capacity */
     double excess;       /* what is sent over the target, >= 1 */
