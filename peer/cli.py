@@ -14,6 +14,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from signalling.messages import IceServer
 
@@ -21,6 +22,7 @@ EXAMPLES = """\
 examples:
   playcast host                       stream this machine's display, or a game of its own
   playcast host --source pattern      stream a test picture
+  playcast view 'http://…/#room=…'    watch one, record it, or see how it does
   playcast doctor                     find out what is missing on this machine
   playcast serve --dev                signalling and the web viewer alone
   playcast token --role host          a token for that server
@@ -47,6 +49,23 @@ and so does the media, unless --bind says otherwise. To share with others, on a 
 Internet, run "playcast serve" with an issuer of tokens, and host with --signalling.
 """
 
+VIEW_EXAMPLES = """\
+examples:
+  playcast view 'http://127.0.0.1:8080/#room=play&token=…'
+      statistics of what playcast host streams there; its link in quotes, for it holds # and &
+  playcast view LINK --window
+      the picture too; F is full screen, Q or Escape ends (pip install "playcast[window]")
+  playcast view LINK --record game.mkv --duration 60
+      a minute as it comes, without encoding anew
+  playcast view LINK --snapshot now.png
+      one picture, then the end
+  playcast view LINK --json --no-fec --jitter 50
+      one JSON object a second; without forward error correction, evened out by 50 ms
+
+The token may be in $PLAYCAST_TOKEN instead of the link. Exit status: 0 when there was a picture and
+the host or you ended it, 1 when there was none or it was lost, 2 for wrong options.
+"""
+
 DOCTOR_EXAMPLES = """\
 examples:
   playcast doctor
@@ -71,6 +90,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from peer.doctor_command import run_doctor
 
         return run_doctor(options)
+    if options.command == "view":
+        from peer.view_command import run_view
+
+        return run_view(options)
     from peer.host_command import run_host
 
     return run_host(options)
@@ -95,6 +118,15 @@ def build_parser() -> argparse.ArgumentParser:
             help="stream a display, a game or a test picture",
             description="Stream a display, a game or a test picture to everyone who has the link.",
             epilog=HOST_EXAMPLES,
+            formatter_class=formatter,
+        )
+    )
+    _add_view(
+        commands.add_parser(
+            "view",
+            help="watch a stream: statistics, a window, a recording",
+            description="Watch the stream of a link that playcast host prints.",
+            epilog=VIEW_EXAMPLES,
             formatter_class=formatter,
         )
     )
@@ -189,14 +221,64 @@ def _add_host(host: argparse.ArgumentParser) -> None:
     _add_log_level(host)
 
 
-def _add_socket_options(group: argparse._ActionsContainer) -> None:
+def _add_view(view: argparse.ArgumentParser) -> None:
+    view.add_argument("link", metavar="LINK", help="what playcast host prints, in quotes")
+    what = view.add_argument_group("what to do with the picture")
+    what.add_argument("--window", action="store_true", help="show it")
+    what.add_argument("--fullscreen", action="store_true", help="the window fills the screen")
+    what.add_argument("--record", type=Path, metavar="FILE.mkv", help="keep it as it comes")
+    what.add_argument("--snapshot", type=Path, metavar="FILE.png", help="keep the first picture")
+    what.add_argument(
+        "--duration", type=_seconds, metavar="SECONDS", help="end after so long (at Ctrl-C)"
+    )
+
+    how = view.add_argument_group("how to receive it")
+    how.add_argument(
+        "--codec", choices=("h264", "vp8"), help="only this one (what the host prefers)"
+    )
+    how.add_argument(
+        "--jitter",
+        type=_whole(0, 2000),
+        default=0,
+        metavar="MS",
+        help="even out so many milliseconds of the network's jitter (%(default)s: show at once)",
+    )
+    how.add_argument("--no-rtx", action="store_true", help="do not ask for lost packets again")
+    how.add_argument("--no-fec", action="store_true", help="no forward error correction (FlexFEC)")
+    how.add_argument(
+        "--threads", type=_whole(0, 64), default=0, help="that decode; 0 chooses (%(default)s)"
+    )
+    how.add_argument(
+        "--srtp-cm80",
+        action="store_true",
+        help="accept SRTP_AES128_CM_SHA1_80 too, from hosts without AES-GCM",
+    )
+
+    reach = view.add_argument_group("how to reach the host")
+    reach.add_argument(
+        "--wait",
+        type=_seconds,
+        default=15.0,
+        metavar="SECONDS",
+        help="for a picture, at the start and when it is lost (%(default)g)",
+    )
+    _add_socket_options(reach, "127.0.0.1 for a link of this machine, else every address")
+    reach.add_argument("--relay-only", action="store_true", help="by TURN servers alone")
+
+    view.add_argument("--json", action="store_true", help="print one JSON object a second")
+    _add_log_level(view)
+
+
+def _add_socket_options(
+    group: argparse._ActionsContainer,
+    default: str = "127.0.0.1; with --signalling every address",
+) -> None:
     group.add_argument(
         "--bind",
         action="append",
         type=_address,
         metavar="ADDRESS",
-        help="send and receive media here; repeatable; 0.0.0.0 is every address"
-        " (127.0.0.1; with --signalling every address)",
+        help=f"send and receive media here; repeatable; 0.0.0.0 is every address ({default})",
     )
     group.add_argument(
         "--udp-port", type=_whole(0, 65535), default=0, help="for all media; 0 is any (%(default)s)"
@@ -249,6 +331,13 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+def _seconds(text: str) -> float:
+    found = re.fullmatch(r"\d{1,7}(?:\.\d{1,6})?", text)
+    if found is None or not float(text):
+        raise argparse.ArgumentTypeError(f"takes seconds greater than 0, not {text!r}")
+    return float(text)
 
 
 def _bitrate(text: str) -> int:

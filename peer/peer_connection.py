@@ -91,6 +91,9 @@ class ConnectionStats:
     path: Address | None
     """Where the hub sends to: the other side, or its TURN server."""
     relayed: bool
+    ice_rtt_ms: float | None
+    """Round trip of the last check that was answered; None = none was. For senders `media` knows
+    better."""
     connect_ms: float | None
     """From the answer to the keys."""
     srtp_profile: SrtpProfile | None
@@ -183,6 +186,7 @@ class PeerConnection:
             state=self._state,
             path=self._path[0] if self._path else None,
             relayed=self._ice.relayed,
+            ice_rtt_ms=None if (rtt := self._ice.agent.rtt) is None else 1000 * rtt,
             connect_ms=self._connect_ms,
             srtp_profile=self._keyed,
             media=None if self._peer.closed else self._peer.stats(),

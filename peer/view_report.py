@@ -191,8 +191,12 @@ class ViewMeter:
         trouble: str = "",
         path: str = "",
         codec: str = "",
+        rtt_ms: float | None = None,
     ) -> ViewReport:
-        """The report of the interval since the last call (or since the meter was made)."""
+        """The report of the interval since the last call (or since the meter was made).
+
+        `rtt_ms`: of ICE, for senders that do not let us know it by RTCP.
+        """
         seconds = (now_ns - self._before_ns) / 1e9
         if seconds <= 0:
             raise ValueError("now_ns must be later than at the last call")
@@ -210,7 +214,8 @@ class ViewMeter:
         since_ns = now_ns - int(WINDOW_S * 1e9)
         while self._recent and self._recent[0].complete_ns < since_ns:
             self._recent.popleft()
-        delay, measured = self._delay(stats)
+        rtt_ms = stats.rtt_ms if stats.rtt_ms is not None else rtt_ms
+        delay, measured = self._delay(rtt_ms)
         packets, lost = count.packets - before.packets, count.lost - before.lost
         bits = 8 * (count.bytes - before.bytes) / seconds
         return ViewReport(
@@ -228,7 +233,7 @@ class ViewMeter:
             network=self._network(since_ns),
             assembly=Spread.of((f.complete_ns - f.first_packet_ns) / 1e6 for f in self._recent),
             decode=Spread.of((f.decoded_ns - f.complete_ns) / 1e6 for f in self._decoded()),
-            rtt_ms=stats.rtt_ms,
+            rtt_ms=rtt_ms,
             jitter_ms=stats.jitter_ms,
             loss=lost / (packets + lost) if packets + lost else 0.0,
             lost=stats.lost,
@@ -289,7 +294,7 @@ class ViewMeter:
         quickest = min((way for _, way in self._ways), default=0.0)
         return Spread.of(way - quickest for _, way in self._ways)
 
-    def _delay(self, stats: ReceptionStats) -> tuple[Spread | None, bool]:
+    def _delay(self, rtt_ms: float | None) -> tuple[Spread | None, bool]:
         measured = [
             frame.decoded_ns / 1e6 - frame.pattern.time_us / 1e3
             for frame in self._decoded()
@@ -298,11 +303,11 @@ class ViewMeter:
         if measured and all(0 < delay < _MOST_PLAUSIBLE_MS for delay in measured):
             return Spread.of(measured), True
         sending = self._host_ms()
-        if sending is None or stats.rtt_ms is None:
+        if sending is None or rtt_ms is None:
             return None, False
         quickest = min((way for _, way in self._ways), default=0.0)
         ways = {complete_ns: way - quickest for complete_ns, way in self._ways}
-        base = sending + stats.rtt_ms / 2
+        base = sending + rtt_ms / 2
         return Spread.of(
             base + ways.get(f.complete_ns, 0.0) + (f.decoded_ns - f.complete_ns) / 1e6
             for f in self._decoded()

@@ -97,8 +97,12 @@ class StunEndpoint(StunProtocol):
         retransmissions: int | None = None,
     ) -> tuple[stun.Message, SockAddr]:
         self.port.expect(request.transaction_id, self._response_received)
+        loop = asyncio.get_running_loop()
+        sent_at = loop.time()
         try:
-            return await super().request(request, addr, integrity_key, retransmissions)
+            answer = await super().request(request, addr, integrity_key, retransmissions)
+            self._agent.rtt = loop.time() - sent_at
+            return answer
         finally:
             self.port.forget(request.transaction_id)
 
@@ -126,6 +130,8 @@ class IceAgent(Connection):
             local_password=password,
             transport_policy=TransportPolicy.RELAY if relay_only else TransportPolicy.ALL,
         )
+        self.rtt: float | None = None
+        """Seconds from the last check that was answered to its answer, as this event loop saw it."""
         self._observer = observer
         self._timing = timing
         self._wake = asyncio.Event()
