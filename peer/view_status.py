@@ -111,12 +111,14 @@ class PlainStatus:
         self._out = out
         self._last: tuple[object, ...] = ()
         self._printed_at = 0.0
+        self._unsaid = ""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._out.flush()
+        if self._unsaid:
+            self.say(self._unsaid)
 
     def started(self, page: str, room: str) -> None:
         self.say(f"Viewing room {room} of {page}")
@@ -124,10 +126,12 @@ class PlainStatus:
     def show(self, report: ViewReport, recording: RecordingReport | None) -> None:
         now = time.monotonic()
         key = (report.state, report.trouble, report.width, report.freezes)
+        self._unsaid = " ".join(_plain(report, recording))
         if key == self._last and now - self._printed_at < PLAIN_INTERVAL_S:
             return
         self._last, self._printed_at = key, now
-        self.say(" ".join(_plain(report, recording)))
+        self.say(self._unsaid)
+        self._unsaid = ""
 
     def say(self, words: str) -> None:
         self._out.write(words + "\n")

@@ -131,7 +131,7 @@ class IceAgent(Connection):
             transport_policy=TransportPolicy.RELAY if relay_only else TransportPolicy.ALL,
         )
         self.rtt: float | None = None
-        """Seconds from the last check that was answered to its answer, as this event loop saw it."""
+        """Seconds from the last answered check to its answer, as this event loop saw it."""
         self._observer = observer
         self._timing = timing
         self._wake = asyncio.Event()
