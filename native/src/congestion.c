@@ -29,6 +29,7 @@ struct pc_congestion {
     bool transport_wide; /* there has been feedback that tells of single packets */
     uint64_t now_ns;     /* the latest time given: it does not go back */
     double target_bps;
+    double heard_bps; /* the target when there was feedback last: before any silence */
 };
 
 static double clamp(double value, double low, double high)
@@ -53,6 +54,7 @@ static void start(struct pc_congestion *congestion, double bps)
     pc_path_meter_init(&congestion->path);
     congestion->transport_wide = false;
     congestion->target_bps = bps;
+    congestion->heard_bps = bps;
 }
 
 struct pc_congestion *pc_congestion_create(const struct pc_congestion_settings *settings,
@@ -89,7 +91,7 @@ void pc_congestion_path_changed(struct pc_congestion *congestion, uint64_t now_n
 {
     const struct pc_congestion_settings *settings = &congestion->settings;
     advance(congestion, now_ns);
-    double hint = clamp(congestion->target_bps / 2, settings->min_bps, settings->max_bps);
+    double hint = clamp(congestion->heard_bps / 2, settings->min_bps, settings->max_bps);
     start(congestion, fmin(hint, fmax(settings->start_bps, hint / 2)));
 }
 
@@ -135,6 +137,7 @@ void pc_congestion_feedback(struct pc_congestion *congestion,
         }
         begin = end + 1;
     }
+    congestion->heard_bps = congestion->target_bps;
 }
 
 void pc_congestion_rtt(struct pc_congestion *congestion, uint64_t rtt_ns, uint64_t now_ns)

@@ -44,10 +44,15 @@ static int set_path(struct pc_hub *hub, void *context)
     if (wanted->socket < 0 || wanted->socket >= hub->socket_count)
         return pc_fail(-EINVAL, "the hub has %d sockets: there is no number %d", hub->socket_count,
                        wanted->socket);
-    int error = pc_peer_table_set_path(&hub->peers, peer, &hub->sockets[wanted->socket], wanted->to,
-                                       wanted->channel);
-    return error < 0 ? pc_fail(error, "a path needs an address of the socket's family and a port")
-                     : 0;
+    struct pc_udp *udp = &hub->sockets[wanted->socket];
+    bool had_one = peer->transport.udp != NULL;
+    bool same = pc_peer_table_by_address(&hub->peers, udp, wanted->to, wanted->channel) == peer;
+    int error = pc_peer_table_set_path(&hub->peers, peer, udp, wanted->to, wanted->channel);
+    if (error < 0)
+        return pc_fail(error, "a path needs an address of the socket's family and a port");
+    if (had_one && !same)
+        pc_sender_change_path(&peer->sender, pc_now_ns());
+    return 0;
 }
 
 int pc_peer_set_path(struct pc_hub *hub, int peer, int socket, const struct pc_address *to,

@@ -291,6 +291,14 @@ void pc_sender_find_path(struct pc_sender *sender)
         pc_feed_request_idr(sender->feed);
 }
 
+void pc_sender_change_path(struct pc_sender *sender, uint64_t now_ns)
+{
+    if (sender->feed == NULL)
+        return;
+    pc_rate_loop_path_changed(&sender->rate, now_ns);
+    pc_feed_request_idr(sender->feed);
+}
+
 void pc_sender_lose_path(struct pc_sender *sender)
 {
     forget_media(sender);

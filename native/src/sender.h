@@ -103,6 +103,9 @@ void pc_sender_free(struct pc_sender *sender);
 /* The transport has a path where there was none: begin with an IDR. */
 void pc_sender_find_path(struct pc_sender *sender);
 
+/* The path is another one: what was learnt of the old one is void, and what was sent there lost. */
+void pc_sender_change_path(struct pc_sender *sender, uint64_t now_ns);
+
 /* The path belongs to another peer now: nothing is sent or kept until there is a new one. */
 void pc_sender_lose_path(struct pc_sender *sender);
 

@@ -244,6 +244,34 @@ static void init_feed(struct pc_feed *feed, int wake_fd)
     pc_feed_set_rate(feed, 8000000, 50);
 }
 
+/* What was sent to the old address is lost, and its rate means nothing. */
+static void another_path_begins_with_an_idr(void)
+{
+    struct pc_hub *hub = open_hub();
+    struct pc_feed feed;
+    struct pc_udp there[2];
+    int wake_fd = eventfd(0, EFD_NONBLOCK);
+    init_feed(&feed, wake_fd);
+    CHECK_EQ(pc_hub_attach_feed(hub, &feed), 0);
+    for (int i = 0; i < 2; i++)
+        CHECK_EQ(pc_udp_open(&there[i], &loopback, true, 0), 0);
+    int peer = sending_peer(hub, &feed, &there[0]);
+    CHECK(atomic_exchange(&feed.idr_wanted, false));
+    CHECK_EQ(pc_peer_set_path(hub, peer, 0, &there[0].local, 0), 0);
+    CHECK(!atomic_load(&feed.idr_wanted));
+    CHECK_EQ(pc_peer_set_path(hub, peer, 0, &there[1].local, 0), 0);
+    CHECK(atomic_exchange(&feed.idr_wanted, false));
+    CHECK_EQ(pc_peer_set_path(hub, peer, 0, &there[1].local, 0x4000), 0);
+    CHECK(atomic_load(&feed.idr_wanted));
+    CHECK_EQ(pc_peer_close(hub, peer), 0);
+    pc_hub_detach_feed(hub, &feed);
+    pc_hub_close(hub);
+    for (int i = 0; i < 2; i++)
+        pc_udp_close(&there[i]);
+    pc_feed_free(&feed);
+    close(wake_fd);
+}
+
 static void every_peer_of_a_feed_is_given_what_is_published(void)
 {
     enum { PEERS = 20 };
@@ -475,6 +503,7 @@ int main(void)
     RUN(the_hub_sends_for_python);
     RUN(peers_that_are_gone_are_said_to_be);
     RUN(media_of_a_peer_is_checked);
+    RUN(another_path_begins_with_an_idr);
     RUN(every_peer_of_a_feed_is_given_what_is_published);
     RUN(only_peers_that_are_due_are_served);
     RUN(reports_come_by_the_timer);
