@@ -25,6 +25,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import logging
+import os
 import random
 import ssl
 import time
@@ -358,4 +359,5 @@ class _Lost(Exception):
 
 
 def _os_error_text(error: OSError) -> str:
-    return error.strerror or str(error)
+    # asyncio's own text of a refused connection is "Connect call failed ('127.0.0.1', 8080)".
+    return os.strerror(error.errno) if error.errno else str(error)

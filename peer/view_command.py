@@ -150,7 +150,8 @@ class _View:
             self._spawn(self._watch_window(self._window))
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            if clock_ns() - self._reported_ns > LAST_REPORT_NS:
+            pictured = self._pictured or self._viewing.seen
+            if pictured and clock_ns() - self._reported_ns > LAST_REPORT_NS:
                 self._show_report()
             if self._failure is not None:
                 raise self._failure
@@ -161,7 +162,7 @@ class _View:
             raise ViewingError(_advice(error, self._link)) from error
         except SignallingRefused as error:
             raise ViewingError(_refusal(error)) from error
-        if not (self._pictured or self._viewing.seen):
+        if not pictured:
             raise ViewingError("no picture came before the end")
         if viewing.done():
             self._status.say("The host has ended the stream.")

@@ -7,12 +7,14 @@ is no waiting for the display's refresh: a picture is shown at once, as games do
 from __future__ import annotations
 
 import ctypes
+import os
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from native import Picture
 
+BLIND_DRIVERS = (b"offscreen", b"dummy", b"evdev")
 BT601 = (5, 6)  # MatrixCoefficients of ITU-T H.273
 
 
@@ -40,11 +42,14 @@ class PictureWindow:
         self._size = (0, 0)
         sdl2.SDL_SetHint(sdl2.SDL_HINT_NO_SIGNAL_HANDLERS, b"1")  # Ctrl-C is the command's
         sdl2.SDL_SetHint(sdl2.SDL_HINT_RENDER_SCALE_QUALITY, b"linear")
-        if sdl2.SDL_Init(sdl2.SDL_INIT_VIDEO) != 0:
-            reason = self._error()
+        failed = sdl2.SDL_Init(sdl2.SDL_INIT_VIDEO) != 0
+        # Without a display SDL draws into memory, which is of use where that is asked for.
+        blind = not failed and sdl2.SDL_GetCurrentVideoDriver() in BLIND_DRIVERS
+        if failed or (blind and "SDL_VIDEODRIVER" not in os.environ):
+            reason = self._error() if failed else "$DISPLAY and $WAYLAND_DISPLAY lead to none"
+            sdl2.SDL_QuitSubSystem(sdl2.SDL_INIT_VIDEO)
             raise WindowError(
-                f"--window finds no display ({reason}): without one, view with --record or"
-                " --snapshot"
+                f"--window finds no display ({reason}); --record and --snapshot need none"
             )
 
     def __enter__(self) -> Self:
