@@ -70,9 +70,10 @@ void pc_flexfec_receiver_destroy(struct pc_flexfec_receiver *receiver);
 void pc_flexfec_receive_media(struct pc_flexfec_receiver *receiver, const uint8_t *packet,
                               size_t size, bool resent);
 
-/* The payload of a packet of the repair stream. Malformed ones are counted and dropped. */
-void pc_flexfec_receive_repair(struct pc_flexfec_receiver *receiver, const uint8_t *payload,
-                               size_t size);
+/* The payload of a packet of the repair stream. Malformed ones are counted and dropped. Returns the
+ * last sequence number that it protects, which was sent before it; -EBADMSG when malformed. */
+int pc_flexfec_receive_repair(struct pc_flexfec_receiver *receiver, const uint8_t *payload,
+                              size_t size);
 
 void pc_flexfec_receiver_get_stats(const struct pc_flexfec_receiver *receiver,
                                    struct pc_flexfec_stats *out);

@@ -265,8 +265,8 @@ static int parse_repair(struct pc_flexfec_receiver *receiver, const uint8_t *pay
     return 0;
 }
 
-void pc_flexfec_receive_repair(struct pc_flexfec_receiver *receiver, const uint8_t *payload,
-                               size_t size)
+int pc_flexfec_receive_repair(struct pc_flexfec_receiver *receiver, const uint8_t *payload,
+                              size_t size)
 {
     struct repair *repair = &receiver->repairs[receiver->next];
     receiver->stats.repairs++;
@@ -276,18 +276,24 @@ void pc_flexfec_receive_repair(struct pc_flexfec_receiver *receiver, const uint8
     }
     if (parse_repair(receiver, payload, size, repair) < 0) {
         receiver->stats.malformed++;
-        return;
+        return -EBADMSG;
     }
     int missing = 0;
-    for (int64_t index = repair->base; index < repair->base + PC_FLEXFEC_MAX_PACKETS; index++)
-        missing += covers(repair, index) && !have(receiver, index);
+    uint16_t last = 0;
+    for (int64_t index = repair->base; index < repair->base + PC_FLEXFEC_MAX_PACKETS; index++) {
+        if (!covers(repair, index))
+            continue;
+        missing += !have(receiver, index);
+        last = (uint16_t)index;
+    }
     if (missing == 0 || repair->base <= receiver->newest - MEDIA_PACKETS ||
         repair->base > receiver->newest + MEDIA_PACKETS) {
         receiver->stats.useless++;
-        return;
+        return last;
     }
     repair->missing = missing;
     receiver->pending++;
     receiver->next = (receiver->next + 1) % PENDING_REPAIRS;
     settle(receiver);
+    return last;
 }

@@ -204,6 +204,22 @@ enum pc_nack_arrival pc_nack_arrived(struct pc_nack *nack, int64_t sequence,
     return PC_ARRIVAL_FIRST;
 }
 
+void pc_nack_heard_of(struct pc_nack *nack, int64_t sequence, uint64_t now_ns)
+{
+    if (!nack->started || sequence <= nack->highest || sequence >= nack->highest + PC_NACK_KEPT)
+        return;
+    add_missing(nack, nack->highest + 1, sequence + 1, now_ns);
+    nack->highest = sequence;
+}
+
+void pc_nack_announced(struct pc_nack *nack, int64_t sequence, uint64_t now_ns)
+{
+    if (!nack->started || sequence <= nack->highest)
+        return;
+    add_missing(nack, nack->highest + 1, sequence + 1, now_ns);
+    nack->highest = sequence;
+}
+
 void pc_nack_forget_before(struct pc_nack *nack, int64_t sequence)
 {
     while (nack->wanted > 0 && nack->lowest < sequence)
@@ -228,7 +244,7 @@ int pc_nack_take(struct pc_nack *nack, uint16_t *sequences, int max, uint64_t no
         return 0;
     int count = 0;
     nack->due_ns = UINT64_MAX;
-    for (int64_t i = nack->lowest; i < nack->highest && nack->wanted > 0; i++) {
+    for (int64_t i = nack->lowest; i <= nack->highest && nack->wanted > 0; i++) {
         struct pc_nack_entry *entry = entry_at(nack, i);
         if (entry->state != PC_NACK_WANTED)
             continue;

@@ -32,7 +32,7 @@ struct pc_nack_entry {
 
 struct pc_nack {
     bool started;
-    int64_t highest; /* that came */
+    int64_t highest; /* that came, or was heard of */
     int wanted;
     int64_t lowest;  /* of those that are wanted */
     bool gave_up;    /* a number that was wanted is not any more; the user takes it back */
@@ -53,6 +53,13 @@ void pc_nack_init(struct pc_nack *nack);
  * leaves out is missing from now on. */
 enum pc_nack_arrival pc_nack_arrived(struct pc_nack *nack, int64_t sequence,
                                      enum pc_nack_origin origin, uint64_t now_ns);
+
+/* `sequence` was sent, as another packet says; it may itself be on its way. */
+void pc_nack_heard_of(struct pc_nack *nack, int64_t sequence, uint64_t now_ns);
+
+/* This number was sent, as something tells that came after it: FEC that protects it. What has not
+ * come up to there is missing from now on. Nothing happens before the first arrival. */
+void pc_nack_announced(struct pc_nack *nack, int64_t sequence, uint64_t now_ns);
 
 /* Nothing before `sequence` is of use any more. */
 void pc_nack_forget_before(struct pc_nack *nack, int64_t sequence);

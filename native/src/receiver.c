@@ -278,6 +278,16 @@ static void on_recovered(void *context, const uint8_t *data, size_t size)
         take(receiver, &packet, sequence, PC_ORIGIN_FEC);
 }
 
+/* What is still missing of what it protects is asked for now: it may be the end of a frame, which
+ * nothing else tells of before the next one. */
+static void receive_repair(struct pc_receiver *receiver, const struct pc_rtp_packet *repair)
+{
+    int last = pc_flexfec_receive_repair(receiver->flexfec, repair->payload, repair->payload_bytes);
+    int64_t sequence;
+    if (last >= 0 && pc_rtp_source_relate(&receiver->source, (uint16_t)last, &sequence))
+        pc_nack_heard_of(&receiver->nack, sequence, receiver->now_ns);
+}
+
 static void note_arrival(struct pc_receiver *receiver, const struct pc_rtp_packet *packet)
 {
     size_t size;
@@ -314,7 +324,7 @@ void pc_receiver_packet(struct pc_receiver *receiver, const uint8_t *data, size_
                          packet.ssrc)) {
         receiver->stats.fec_packets++;
         if (receiver->known && receiver->flexfec != NULL)
-            pc_flexfec_receive_repair(receiver->flexfec, packet.payload, packet.payload_bytes);
+            receive_repair(receiver, &packet);
     } else {
         receiver->stats.unknown++;
     }

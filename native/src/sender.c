@@ -15,6 +15,7 @@
 #define SMALL_BURST       4.0          /* packets that may leave at once on any path … */
 #define BURST_NS          PC_NS_PER_MS /* … and what it takes in so long */
 #define DEFAULT_RTX_SHARE 0.25
+#define RTX_BURST         4.0 /* frames: a burst of losses is resent at once, and its copies */
 
 void pc_sender_init(struct pc_sender *sender, struct pc_transport *transport)
 {
@@ -109,10 +110,10 @@ static void follow_rate(struct pc_sender *sender, bool anew, uint64_t now_ns)
     }
     if (anew) {
         pc_pacer_init(&sender->pacer, pacing, burst, now_ns);
-        pc_pacer_init(&sender->rtx_budget, resent, frame, now_ns);
+        pc_pacer_init(&sender->rtx_budget, resent, frame * RTX_BURST, now_ns);
     } else {
         pc_pacer_set_rate(&sender->pacer, pacing, burst, now_ns);
-        pc_pacer_set_rate(&sender->rtx_budget, resent, frame, now_ns);
+        pc_pacer_set_rate(&sender->rtx_budget, resent, frame * RTX_BURST, now_ns);
     }
     sender->paced_bps = pacing;
     sender->paced_bitrate = bitrate;

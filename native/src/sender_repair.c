@@ -107,6 +107,13 @@ static bool may_resend(struct pc_sender *sender, uint64_t now_ns)
            pc_pacer_budget(&sender->rtx_budget, now_ns) > 0 && pc_udp_flush(sender->transport->udp);
 }
 
+/* Half the budget is for what is asked for. */
+static bool may_copy(struct pc_sender *sender, uint64_t now_ns)
+{
+    return pc_pacer_budget(&sender->rtx_budget, now_ns) > sender->rtx_budget.burst / 2 &&
+           may_resend(sender, now_ns);
+}
+
 static bool resend(struct pc_sender *sender, const struct pc_history_entry *entry,
                    uint32_t payload_index, uint8_t *scratch, uint64_t now_ns,
                    struct pc_hub_stats *hub)
@@ -167,7 +174,7 @@ uint64_t pc_sender_send_copies(struct pc_sender *sender, uint8_t *scratch, uint6
         uint32_t payload_index;
         const struct pc_history_entry *entry =
             pc_history_find(&sender->history, sender->copies[i].sequence, &payload_index);
-        if (entry != NULL && may_resend(sender, now_ns))
+        if (entry != NULL && may_copy(sender, now_ns))
             resend(sender, entry, payload_index, scratch, now_ns, hub);
     }
     sender->copy_count = left;
