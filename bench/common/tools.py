@@ -35,13 +35,12 @@ _LINK_CORE = tuple(LINK / name for name in ("link.c", "trace.c", "settings.c"))
 @dataclass(frozen=True)
 class _Program:
     sources: tuple[Path, ...]
-    libraries: tuple[str, ...] = ()  # beside the core's
     core: bool = True  # linked with the media core
     flags: tuple[str, ...] = ()
 
 
-def _tool(name: str, *libraries: str) -> _Program:
-    return _Program((TOOLS / f"{name}.c", TOOLS / "content.c"), libraries)
+def _tool(name: str) -> _Program:
+    return _Program((TOOLS / f"{name}.c", TOOLS / "content.c"))
 
 
 PROGRAMS = {
@@ -49,7 +48,7 @@ PROGRAMS = {
     "encoder_alone": _tool("encoder_alone"),
     "kernels": _tool("kernels"),
     "painter": _tool("painter"),
-    "receiver": _tool("receiver", "libavcodec", "libavutil"),
+    "receiver": _tool("receiver"),
     "relay": _Program((LINK / "relay.c", LINK / "front.c", *_LINK_CORE), core=False),
     "tun": _Program((LINK / "tun.c", LINK / "front.c", *_LINK_CORE), core=False),
     "session": _Program(
@@ -82,10 +81,10 @@ def _build(name: str) -> Path:
     if _older(target, [*program.sources, *headers, *objects]):
         _compile(
             [
-                *(*cflags, *_pkg_config("--cflags", program.libraries)),
+                *cflags,
                 *map(str, [*program.sources, *objects]),
                 *(_flags("libs") if program.core else ["-lm"]),
-                *(*_pkg_config("--libs", program.libraries), *program.flags),
+                *program.flags,
             ],
             target,
         )
@@ -121,10 +120,6 @@ def _compile(arguments: Sequence[str], target: Path) -> None:
 
 def _flags(kind: str) -> list[str]:
     return shlex.split(_run([sys.executable, str(ROOT / "native/build.py"), kind]))
-
-
-def _pkg_config(option: str, libraries: Sequence[str]) -> list[str]:
-    return shlex.split(_run(["pkg-config", option, *libraries])) if libraries else []
 
 
 def _run(command: Sequence[str]) -> str:

@@ -1,11 +1,10 @@
-/* An honest receiver without a screen: UDP with GRO, SRTP, RTP, H.264 (RFC 6184), libavcodec, and
- * the code in the decoded picture's pixels. It answers nothing: no RTCP, no retransmission.
+/* An honest receiver without a screen: UDP with GRO, SRTP, RTP, H.264, and the code in the decoded
+ * picture's pixels. It answers nothing: no RTCP, no retransmission.
  *
  * [--port N] [--profile 7] --key HEX [--threads 2] [--cpu N]; prints "port N" first, "first" with
  * the first decoded picture, and when stopped one JSON object whose "frames" are rows of
  * [number, drawn us, first packet ns, complete ns, decoded ns, bytes]. */
 #include <arpa/inet.h>
-#include <libavcodec/avcodec.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
 #include <poll.h>
@@ -14,6 +13,8 @@
 
 #include "clock.h"
 #include "core.h"
+#include "decode.h"
+#include "depacketize.h"
 #include "rtp.h"
 #include "tool.h"
 
@@ -21,7 +22,6 @@
 #define UDP_GRO 104
 #endif
 #define SOCKET_BYTES (16 << 20)
-#define UNIT_BYTES   (4 << 20)
 #define IN_FLIGHT    64 /* access units that the decoder may hold */
 #define POLL_MS      50
 
@@ -34,16 +34,15 @@ struct row {
 struct receiver {
     int fd;
     struct pc_srtp *srtp;
-    AVCodecContext *decoder;
-    AVPacket *packet;
-    AVFrame *picture;
+    struct pc_decoder *decoder;
 
-    uint8_t *unit; /* the access unit being gathered, Annex B */
-    size_t unit_bytes;
+    struct pc_h264_depacketizer depacketizer;
+    struct pc_unit_buffer unit; /* the access unit being gathered, Annex B */
+    bool broken;                /* … of which something is missing, or malformed */
     uint64_t first_ns;
     uint32_t timestamp;
     uint16_t sequence;
-    bool started;
+    bool started, gathering;
 
     struct row in_flight[IN_FLIGHT];
     int64_t units; /* handed to the decoder */
@@ -88,22 +87,8 @@ static void open_srtp(struct receiver *receiver, long profile, const char *hex)
 
 static void open_decoder(struct receiver *receiver, int threads)
 {
-    const AVCodec *codec = avcodec_find_decoder(AV_CODEC_ID_H264);
-    AVCodecContext *decoder = codec ? avcodec_alloc_context3(codec) : NULL;
-    if (!decoder)
-        tool_fail("libavcodec", "has no H.264 decoder");
-    decoder->flags |= AV_CODEC_FLAG_LOW_DELAY;
-    decoder->thread_type = FF_THREAD_SLICE;
-    decoder->thread_count = threads;
-    if (avcodec_open2(decoder, codec, NULL) < 0)
-        tool_fail("libavcodec", "the decoder does not open");
-    av_log_set_level(AV_LOG_QUIET);
-    receiver->decoder = decoder;
-    receiver->packet = av_packet_alloc();
-    receiver->picture = av_frame_alloc();
-    receiver->unit = malloc(UNIT_BYTES + AV_INPUT_BUFFER_PADDING_SIZE);
-    if (!receiver->packet || !receiver->picture || !receiver->unit)
-        tool_fail("memory", "there is not enough");
+    if (pc_decoder_open(PC_H264, threads, &receiver->decoder) < 0)
+        tool_fail("decoder", pc_error_text());
 }
 
 static void keep_row(struct receiver *receiver, const struct row *row)
@@ -123,72 +108,42 @@ static void keep_row(struct receiver *receiver, const struct row *row)
 
 static void take_pictures(struct receiver *receiver)
 {
-    while (avcodec_receive_frame(receiver->decoder, receiver->picture) == 0) {
-        AVFrame *picture = receiver->picture;
-        struct row row = receiver->in_flight[picture->pts % IN_FLIGHT];
+    struct pc_decoded picture;
+    int got;
+    while ((got = pc_decoder_next(receiver->decoder, &picture)) != 0) {
+        struct row row;
+        if (got != 1) {
+            receiver->unreadable++;
+            continue;
+        }
+        row = receiver->in_flight[picture.tag % IN_FLIGHT];
         row.decoded_ns = pc_now_ns();
-        if (pc_pattern_read(picture->data[0], picture->width, picture->height,
-                            (size_t)picture->linesize[0], 1, &row.number, &row.drawn_us) == 1)
+        if (pc_pattern_read(picture.planes[0], picture.width, picture.height, picture.strides[0], 1,
+                            &row.number, &row.drawn_us) == 1)
             keep_row(receiver, &row);
         else
             receiver->unreadable++;
-        av_frame_unref(picture);
+        pc_decoded_release(&picture);
     }
 }
 
 static void decode_unit(struct receiver *receiver, uint64_t now_ns)
 {
-    if (receiver->unit_bytes == 0)
-        return;
-    memset(receiver->unit + receiver->unit_bytes, 0, AV_INPUT_BUFFER_PADDING_SIZE);
-    receiver->in_flight[receiver->units % IN_FLIGHT] = (struct row){
-        .first_ns = receiver->first_ns, .complete_ns = now_ns, .bytes = receiver->unit_bytes};
-    receiver->packet->data = receiver->unit;
-    receiver->packet->size = (int)receiver->unit_bytes;
-    receiver->packet->pts = receiver->units++;
-    if (avcodec_send_packet(receiver->decoder, receiver->packet) < 0)
+    static const uint8_t padding[PC_DECODE_PADDING];
+    struct pc_unit_buffer *unit = &receiver->unit;
+    size_t bytes = unit->size;
+    bool whole = !receiver->broken && pc_depacketize_h264_end(&receiver->depacketizer) == 0;
+    receiver->in_flight[receiver->units % IN_FLIGHT] =
+        (struct row){.first_ns = receiver->first_ns, .complete_ns = now_ns, .bytes = bytes};
+    if (whole && pc_unit_append(unit, padding, sizeof padding) < 0)
+        tool_fail("memory", "there is not enough");
+    if (!whole || pc_decoder_decode(receiver->decoder, unit->data, bytes, receiver->units++) < 0)
         receiver->unreadable++;
-    take_pictures(receiver);
-    receiver->unit_bytes = 0;
-}
-
-static void append(struct receiver *receiver, const uint8_t *data, size_t size)
-{
-    if (receiver->unit_bytes + size > UNIT_BYTES)
-        tool_fail("receiver", "an access unit is too large");
-    memcpy(receiver->unit + receiver->unit_bytes, data, size);
-    receiver->unit_bytes += size;
-}
-
-static void append_nal(struct receiver *receiver, uint8_t header, const uint8_t *data, size_t size)
-{
-    const uint8_t start[5] = {0, 0, 0, 1, header};
-    append(receiver, start, sizeof start);
-    append(receiver, data, size);
-}
-
-/* RFC 6184: single NAL unit packets (5.6), STAP-A (5.7.1), FU-A (5.8). */
-static void depacketize(struct receiver *receiver, const uint8_t *data, size_t size)
-{
-    int type = data[0] & 0x1f;
-
-    if (type >= 1 && type <= 23) {
-        append_nal(receiver, data[0], data + 1, size - 1);
-    } else if (type == 24) {
-        for (size_t at = 1; at + 3 <= size;) {
-            size_t bytes = (size_t)(data[at] << 8 | data[at + 1]);
-            if (bytes == 0 || at + 2 + bytes > size)
-                return;
-            append_nal(receiver, data[at + 2], data + at + 3, bytes - 1);
-            at += 2 + bytes;
-        }
-    } else if (type == 28 && size > 2) {
-        if (data[1] & 0x80)
-            append_nal(receiver, (uint8_t)((data[0] & 0xe0) | (data[1] & 0x1f)), data + 2,
-                       size - 2);
-        else if (receiver->unit_bytes > 0)
-            append(receiver, data + 2, size - 2);
-    }
+    if (whole)
+        take_pictures(receiver);
+    receiver->depacketizer = (struct pc_h264_depacketizer){0};
+    receiver->broken = receiver->gathering = false;
+    unit->size = 0;
 }
 
 static bool is_rtcp(const uint8_t *data) /* RFC 5761 4 */
@@ -216,16 +171,19 @@ static void receive_packet(struct receiver *receiver, uint8_t *data, size_t size
         receiver->duplicates++;
         return;
     }
-    if (receiver->started)
+    bool missing = receiver->started && step != 1;
+    if (missing)
         receiver->lost += step - 1u;
-    if (receiver->started && packet.timestamp != receiver->timestamp)
+    if (receiver->gathering && packet.timestamp != receiver->timestamp)
         decode_unit(receiver, now_ns); /* its marker was lost */
-    if (receiver->unit_bytes == 0)
+    if (!receiver->gathering)
         receiver->first_ns = now_ns;
-    receiver->started = true;
+    receiver->started = receiver->gathering = true;
     receiver->sequence = packet.sequence;
     receiver->timestamp = packet.timestamp;
-    depacketize(receiver, packet.payload, packet.payload_bytes);
+    receiver->broken = receiver->broken || missing ||
+                       pc_depacketize_h264(&receiver->depacketizer, &receiver->unit, packet.payload,
+                                           packet.payload_bytes) < 0;
     if (packet.marker)
         decode_unit(receiver, now_ns);
 }
