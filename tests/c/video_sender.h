@@ -22,6 +22,7 @@ struct video_packet {
 };
 
 struct video_frame {
+    bool idr;
     int count;
     struct video_packet packets[VIDEO_MAX_PACKETS];
     size_t size; /* as it is to come out: Annex B, or the VP8 frame */
@@ -35,6 +36,7 @@ struct video_sender {
     struct pc_rtp_extensions extensions;
     bool is_vp8;
     uint16_t sequence, rtx_sequence, transport_sequence;
+    uint16_t frame_number, reference_diff; /* for descriptors: of the next frame, 0 = 1 */
     uint32_t timestamp;
     uint64_t random;
 };
@@ -60,9 +62,11 @@ static inline void video_sender_free(struct video_sender *sender)
     pc_au_pool_release(sender->pool);
 }
 
-static inline void video_write(struct video_sender *sender, struct video_packet *packet,
-                               bool marker, uint8_t payload_type, uint32_t ssrc, uint16_t sequence,
-                               const uint8_t *payload, size_t size)
+/* `in_frame`: the packet is the next one of this frame; NULL: of none. */
+static inline void video_write(struct video_sender *sender, const struct video_frame *in_frame,
+                               struct video_packet *packet, bool marker, uint8_t payload_type,
+                               uint32_t ssrc, uint16_t sequence, const uint8_t *payload,
+                               size_t size)
 {
     const struct pc_rtp_fields fields = {
         .marker = marker,
@@ -71,6 +75,10 @@ static inline void video_write(struct video_sender *sender, struct video_packet 
         .timestamp = sender->timestamp,
         .ssrc = ssrc,
         .transport_sequence = sender->transport_sequence++,
+        .in_frame = in_frame != NULL,
+        .first_packet = in_frame != NULL && in_frame->count == 0,
+        .frame_number = sender->frame_number,
+        .reference_diff = in_frame != NULL && in_frame->idr ? 0 : sender->reference_diff,
     };
     size_t header = pc_rtp_write(packet->data, &fields, &sender->extensions, false);
     memcpy(packet->data + header, payload, size);
@@ -112,10 +120,14 @@ static inline struct video_frame *video_frame(struct video_sender *sender, bool 
         video_append_nal(sender, au, frame, idr ? 0x65 : 0x41, bytes / 2, false);
         video_append_nal(sender, au, frame, idr ? 0x65 : 0x41, bytes - bytes / 2, true);
     }
-    frame->count = (int)au->count;
-    for (int i = 0; i < frame->count; i++)
-        video_write(sender, &frame->packets[i], i + 1 == frame->count, VIDEO_PT, VIDEO_SSRC,
+    frame->idr = idr;
+    if (sender->reference_diff == 0)
+        sender->reference_diff = 1;
+    for (uint32_t i = 0; i < au->count; i++, frame->count++)
+        video_write(sender, frame, &frame->packets[i], i + 1 == au->count, VIDEO_PT, VIDEO_SSRC,
                     sender->sequence++, au->payloads[i].data, au->payloads[i].size);
+    sender->frame_number++;
+    sender->reference_diff = 1;
     pc_au_unref(au);
     return frame;
 }
@@ -130,8 +142,8 @@ static inline void video_rtx(struct video_sender *sender, const struct video_pac
     memcpy(payload + 2, parsed.payload, parsed.payload_bytes);
     uint32_t now = sender->timestamp;
     sender->timestamp = parsed.timestamp;
-    video_write(sender, out, parsed.marker, VIDEO_RTX_PT, VIDEO_RTX_SSRC, sender->rtx_sequence++,
-                payload, parsed.payload_bytes + 2);
+    video_write(sender, NULL, out, parsed.marker, VIDEO_RTX_PT, VIDEO_RTX_SSRC,
+                sender->rtx_sequence++, payload, parsed.payload_bytes + 2);
     sender->timestamp = now;
 }
 
@@ -139,7 +151,7 @@ static inline void video_rtx(struct video_sender *sender, const struct video_pac
 static inline void video_padding(struct video_sender *sender, bool rtx, struct video_packet *out)
 {
     uint8_t padding[200] = {[199] = 200};
-    video_write(sender, out, false, rtx ? VIDEO_RTX_PT : VIDEO_PT,
+    video_write(sender, NULL, out, false, rtx ? VIDEO_RTX_PT : VIDEO_PT,
                 rtx ? VIDEO_RTX_SSRC : VIDEO_SSRC,
                 rtx ? sender->rtx_sequence++ : sender->sequence++, padding, sizeof padding);
     out->data[0] |= 0x20;
