@@ -33,7 +33,7 @@ from bench.common.targets import TARGETS
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "bench" / "results"
 FOREIGN_LIMIT = 0.10
-CONTENDERS = ("aiortc",)
+CONTENDERS = ("gcc", "aiortc", "chromium")
 
 Better = Literal["lower", "higher"]
 A = TypeVar("A")
@@ -48,6 +48,7 @@ class Options:
     json_path: Path
     against: tuple[str, ...] = ()
     only: str = ""
+    html_path: Path | None = None
 
     def wants(self, case: str) -> bool:
         """Whether ``--only`` lets this case run."""
@@ -61,9 +62,11 @@ def parse_options(
     runs: int = 5,
     quick_runs: int = 2,
     contenders: Sequence[str] = (),
+    plots: bool = False,
     arguments: Sequence[str] | None = None,
 ) -> Options:
-    """Parse ``[--quick] [--runs N] [--json FILE] [--against …] [--only CASE]``."""
+    """Parse ``[--quick] [--runs N] [--json FILE] [--against …] [--only CASE]``, and with ``plots``
+    ``[--html FILE]``."""
     parser = argparse.ArgumentParser(
         prog=f"python -m bench.{name}",
         description=doc,
@@ -77,6 +80,13 @@ def parse_options(
     parser.add_argument("--only", default="", metavar="TEXT", help="only cases whose name has it")
     known = ",".join(contenders) or "none here"
     parser.add_argument("--against", default="", metavar="NAMES", help=f"contenders: {known}")
+    if plots:
+        parser.add_argument(
+            "--html",
+            type=Path,
+            metavar="FILE",
+            help="one page with everything drawn; PNGs beside it",
+        )
     given = parser.parse_args(arguments)
     wanted = [name for name in given.against.split(",") if name]
     for contender in wanted:
@@ -93,6 +103,7 @@ def parse_options(
         json_path=given.json or RESULTS / f"{name}-{stamp}.json",
         against=against,
         only=given.only,
+        html_path=given.html if plots else None,
     )
 
 
@@ -175,13 +186,15 @@ class Report:
             "errors": self.errors,
         }
 
-    def finish(self) -> int:
-        """Print the table, write the JSON. Returns the exit status: 0 for a valid run, else 1."""
+    def finish(self, *tables: Table) -> int:
+        """Print the figures, or ``tables`` instead, and write the JSON. Returns the exit status: 0
+        for a valid run, else 1."""
         result = self.to_json()
         self.options.json_path.parent.mkdir(parents=True, exist_ok=True)
         self.options.json_path.write_text(json.dumps(result, indent=2) + "\n")
         console = wide_console()
-        console.print(result_table(result))
+        for table in tables or (result_table(result),):
+            console.print(table)
         machine = result["machine"]
         console.print(
             f"[dim]{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}; "

@@ -58,6 +58,7 @@ struct media {
     uint64_t next_slot_ns, next_pump_ns, next_tick_ns, next_allot_ns;
     struct pc_hub_stats hub;
     struct pc_peer_stats before;
+    uint64_t skipped_before;
     uint8_t scratch[PC_SENDER_SCRATCH];
     uint8_t nal[PC_MAX_PAYLOADS * PC_MAX_PAYLOAD];
     struct captured captured[FRAMES];
@@ -192,6 +193,7 @@ static void encode(struct media *media, uint64_t now_ns)
         append_nal(media, idr ? 0x65 : 0x41, size / SLICES, i + 1 == SLICES);
     uint32_t timestamp = au->rtp_time + media->sender.rtp_offset;
     media->captured[au->frame_id % FRAMES] = (struct captured){timestamp, now_ns};
+    record_captured(&media->flow.record, now_ns);
 }
 
 static void hand_over(struct media *media, uint64_t now_ns)
@@ -260,8 +262,9 @@ static void watch(struct media *media, uint64_t now_ns)
     record_share(record, RECORD_RTX, stats.rtx_bytes - before->rtx_bytes, now_ns);
     record_share(record, RECORD_FEC, stats.fec_bytes - before->fec_bytes, now_ns);
     record_share(record, RECORD_PADDING, stats.padding_bytes - before->padding_bytes, now_ns);
-    if (now_ns >= record->settled_ns)
-        record->skipped += stats.frames_dropped - before->frames_dropped;
+    bin->skipped += (double)(stats.frames_dropped - before->frames_dropped);
+    bin->skipped += (double)(media->schedule.skipped - media->skipped_before);
+    media->skipped_before = media->schedule.skipped;
     *before = stats;
     bin->target_bps = stats.target_bps;
     bin->estimate_ms = stats.queue_ms;
@@ -455,7 +458,6 @@ static void media_summary(struct flow *flow, FILE *out)
     fprintf(out, ", \"recovered_rtx\": %llu, \"recovered_fec\": %llu, \"units_dropped\": %llu",
             (unsigned long long)got.recovered_rtx, (unsigned long long)got.recovered_fec,
             (unsigned long long)got.units_dropped);
-    fprintf(out, ", \"captured\": %llu", (unsigned long long)media->frame_id);
 }
 
 static void media_destroy(struct flow *flow)

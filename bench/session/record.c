@@ -4,7 +4,8 @@
 
 #include "tool.h"
 
-#define FREEZE_MS 150.0
+#define FREEZE_MS    150.0
+#define UNCOUNTED_NS 1000000000ull
 
 static void *must(void *memory)
 {
@@ -46,7 +47,10 @@ double samples_mean(const struct samples *samples)
 
 void record_init(struct record *record, uint64_t duration_ns, uint64_t settled_ns)
 {
-    *record = (struct record){.settled_ns = settled_ns};
+    *record = (struct record){
+        .settled_ns = settled_ns,
+        .until_ns = duration_ns > UNCOUNTED_NS ? duration_ns - UNCOUNTED_NS : duration_ns,
+    };
     record->bin_count = (size_t)(duration_ns / RECORD_BIN_NS) + 1;
     record->bins = must(calloc(record->bin_count, sizeof *record->bins));
 }
@@ -111,6 +115,11 @@ void record_received(struct record *record, size_t wire_bytes, uint64_t queued_n
     samples_add(&record->queue_ms, queued_ms);
 }
 
+void record_captured(struct record *record, uint64_t now_ns)
+{
+    record->captured += now_ns >= record->settled_ns && now_ns < record->until_ns;
+}
+
 void record_pause(struct record *record)
 {
     record->last_shown_ns = 0;
@@ -127,7 +136,10 @@ void record_frame(struct record *record, uint64_t captured_ns, uint64_t now_ns)
         record->last_shown_ns = now_ns;
         return;
     }
-    record->frames++;
+    if (captured_ns >= record->settled_ns && captured_ns < record->until_ns) {
+        record->frames++;
+        record->late += record->deadline_ms > 0 && delay_ms > record->deadline_ms;
+    }
     samples_add(&record->frame_ms, delay_ms);
     if (record->last_shown_ns != 0) {
         double gap_ms = (double)(now_ns - record->last_shown_ns) / 1e6;
@@ -189,9 +201,9 @@ void record_summary(struct record *record, FILE *out)
     fprintf(out, ", \"padding_bytes\": %.0f, \"received_bytes\": %.0f", record->sent_padding,
             record->received);
     fprintf(out, ", \"packets\": %.0f, \"lost\": %.0f", record->packets, record->lost);
-    fprintf(out, ", \"frames\": %llu, \"frames_lost\": %llu, \"skipped\": %llu",
-            (unsigned long long)record->frames, (unsigned long long)record->frames_lost,
-            (unsigned long long)record->skipped);
+    fprintf(out, ", \"captured\": %llu, \"frames\": %llu, \"late\": %llu, \"skipped\": %llu",
+            (unsigned long long)record->captured, (unsigned long long)record->frames,
+            (unsigned long long)record->late, (unsigned long long)record->skipped);
     fprintf(out, ", \"freezes\": %llu, \"frozen_ms\": %.1f", (unsigned long long)record->freezes,
             record->frozen_ms);
     percentiles(out, "queue_ms", &record->queue_ms);

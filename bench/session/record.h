@@ -33,10 +33,12 @@ struct bin {
 struct record {
     struct bin *bins;
     size_t bin_count;
+    uint64_t until_ns;   /* frames taken later are not counted: they may not have come */
     uint64_t settled_ns; /* what is earlier is not in the samples and sums */
     struct samples queue_ms, frame_ms, gaps_ms;
     double sent, sent_rtx, sent_fec, sent_padding, received, lost, packets;
-    uint64_t frames, frames_lost, skipped, freezes;
+    uint64_t captured, frames, late, skipped, freezes;
+    double deadline_ms; /* a frame that takes longer is late; 0 = none is */
     double frozen_ms;
     uint64_t last_shown_ns, interval_count;
     double mean_interval_ms;
@@ -52,6 +54,9 @@ void record_sent(struct record *record, enum record_kind kind, size_t wire_bytes
 void record_share(struct record *record, enum record_kind kind, uint64_t bytes, uint64_t now_ns);
 void record_lost(struct record *record, uint64_t now_ns);
 void record_received(struct record *record, size_t wire_bytes, uint64_t queued_ns, uint64_t now_ns);
+
+/* A frame was taken. */
+void record_captured(struct record *record, uint64_t now_ns);
 
 /* A frame is there, complete and decodable. Keeps the account of freezes: gaps of more than 150 ms
  * over the mean interval (Chromium's definition). */
