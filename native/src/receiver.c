@@ -285,7 +285,7 @@ static void receive_repair(struct pc_receiver *receiver, const struct pc_rtp_pac
     int last = pc_flexfec_receive_repair(receiver->flexfec, repair->payload, repair->payload_bytes);
     int64_t sequence;
     if (last >= 0 && pc_rtp_source_relate(&receiver->source, (uint16_t)last, &sequence))
-        pc_nack_heard_of(&receiver->nack, sequence, receiver->now_ns);
+        pc_nack_announced(&receiver->nack, sequence, receiver->now_ns);
 }
 
 static void note_arrival(struct pc_receiver *receiver, const struct pc_rtp_packet *packet)

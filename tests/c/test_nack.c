@@ -52,28 +52,6 @@ static void what_is_missing_is_asked_for_at_once(void)
     CHECK_EQ(pc_nack_due(&nack), START + 61 * MS); /* the round trip is not known */
 }
 
-/* As a repair packet tells of the end of a frame. */
-static void what_was_heard_of_is_asked_for(void)
-{
-    pc_nack_init(&nack);
-    pc_nack_heard_of(&nack, 5, START); /* nothing came yet: of what? */
-    CHECK_EQ(pc_nack_due(&nack), UINT64_MAX);
-    came(10, START);
-    pc_nack_heard_of(&nack, 9, START);
-    pc_nack_heard_of(&nack, 10, START);
-    pc_nack_heard_of(&nack, 10 + PC_NACK_KEPT, START);
-    CHECK_EQ(pc_nack_due(&nack), UINT64_MAX);
-    pc_nack_heard_of(&nack, 12, START + MS);
-    CHECK_EQ(take(START + MS), 2);
-    static const uint16_t expected[] = {11, 12};
-    CHECK_BYTES(asked, expected, sizeof expected);
-    CHECK_EQ(came(13, START + 2 * MS), PC_ARRIVAL_FIRST);
-    CHECK_EQ(take(START + 2 * MS), 0); /* once was enough */
-    CHECK_EQ(resent(12, START + 9 * MS), PC_ARRIVAL_FIRST);
-    CHECK_EQ(resent(11, START + 9 * MS), PC_ARRIVAL_FIRST);
-    CHECK_EQ(pc_nack_due(&nack), UINT64_MAX);
-}
-
 static void copies_are_told_from_news(void)
 {
     pc_nack_init(&nack);
@@ -309,25 +287,6 @@ static void no_more_than_there_is_room_for(void)
     CHECK_EQ(pc_nack_due(&nack), START + 60 * MS);
 }
 
-static void what_is_announced_is_missing(void)
-{
-    pc_nack_init(&nack);
-    pc_nack_announced(&nack, 12, START);
-    CHECK_EQ(pc_nack_due(&nack), UINT64_MAX);
-    came(10, START);
-    pc_nack_announced(&nack, 12, START + MS);
-    CHECK_EQ(pc_nack_missing_since(&nack), START + MS);
-    CHECK_EQ(take(START + MS), 2);
-    CHECK_EQ(asked[0], 11);
-    CHECK_EQ(asked[1], 12);
-    pc_nack_announced(&nack, 11, START + MS);
-    CHECK_EQ(came(13, START + MS), PC_ARRIVAL_FIRST);
-    CHECK_EQ(take(START + MS), 0);
-    CHECK_EQ(resent(12, START + 3 * MS), PC_ARRIVAL_FIRST);
-    CHECK_EQ(resent(11, START + 3 * MS), PC_ARRIVAL_FIRST);
-    CHECK_EQ(pc_nack_due(&nack), UINT64_MAX);
-}
-
 /* At random, against a plain account of what came. */
 static void agrees_with_a_plain_account(void)
 {
@@ -374,7 +333,6 @@ static void agrees_with_a_plain_account(void)
 int main(void)
 {
     RUN(what_is_missing_is_asked_for_at_once);
-    RUN(what_was_heard_of_is_asked_for);
     RUN(copies_are_told_from_news);
     RUN(the_round_trip_is_learnt_and_spaces_the_requests);
     RUN(a_longer_round_trip_is_found);
@@ -386,7 +344,6 @@ int main(void)
     RUN(what_is_forgotten_is_not_asked_for);
     RUN(too_much_is_not_asked_for);
     RUN(no_more_than_there_is_room_for);
-    RUN(what_is_announced_is_missing);
     RUN(agrees_with_a_plain_account);
     return HARNESS_RESULT();
 }
