@@ -204,6 +204,14 @@ enum pc_nack_arrival pc_nack_arrived(struct pc_nack *nack, int64_t sequence,
     return PC_ARRIVAL_FIRST;
 }
 
+void pc_nack_announced(struct pc_nack *nack, int64_t sequence, uint64_t now_ns)
+{
+    if (!nack->started || sequence <= nack->highest || sequence >= nack->highest + PC_NACK_KEPT)
+        return;
+    add_missing(nack, nack->highest + 1, sequence + 1, now_ns);
+    nack->highest = sequence;
+}
+
 void pc_nack_forget_before(struct pc_nack *nack, int64_t sequence)
 {
     while (nack->wanted > 0 && nack->lowest < sequence)

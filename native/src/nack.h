@@ -54,6 +54,10 @@ void pc_nack_init(struct pc_nack *nack);
 enum pc_nack_arrival pc_nack_arrived(struct pc_nack *nack, int64_t sequence,
                                      enum pc_nack_origin origin, uint64_t now_ns);
 
+/* This number was sent, as something tells that came after it: FEC that protects it. What has not
+ * come up to there is missing from now on. Nothing happens before the first arrival. */
+void pc_nack_announced(struct pc_nack *nack, int64_t sequence, uint64_t now_ns);
+
 /* Nothing before `sequence` is of use any more. */
 void pc_nack_forget_before(struct pc_nack *nack, int64_t sequence);
 

@@ -287,6 +287,26 @@ static void no_more_than_there_is_room_for(void)
     CHECK_EQ(pc_nack_due(&nack), START + 60 * MS);
 }
 
+static void what_is_announced_is_missing(void)
+{
+    pc_nack_init(&nack);
+    pc_nack_announced(&nack, 12, START);
+    CHECK_EQ(pc_nack_due(&nack), UINT64_MAX);
+    came(10, START);
+    pc_nack_announced(&nack, 12, START + MS);
+    CHECK_EQ(pc_nack_missing_since(&nack), START + MS);
+    CHECK_EQ(take(START + MS), 2);
+    CHECK_EQ(asked[0], 11);
+    CHECK_EQ(asked[1], 12);
+    pc_nack_announced(&nack, 11, START + MS);
+    pc_nack_announced(&nack, 12 + PC_NACK_KEPT, START + MS); /* is not believed */
+    CHECK_EQ(came(13, START + MS), PC_ARRIVAL_FIRST);
+    CHECK_EQ(take(START + MS), 0);
+    CHECK_EQ(resent(12, START + 3 * MS), PC_ARRIVAL_FIRST);
+    CHECK_EQ(resent(11, START + 3 * MS), PC_ARRIVAL_FIRST);
+    CHECK_EQ(pc_nack_due(&nack), UINT64_MAX);
+}
+
 /* At random, against a plain account of what came. */
 static void agrees_with_a_plain_account(void)
 {
@@ -344,6 +364,7 @@ int main(void)
     RUN(what_is_forgotten_is_not_asked_for);
     RUN(too_much_is_not_asked_for);
     RUN(no_more_than_there_is_room_for);
+    RUN(what_is_announced_is_missing);
     RUN(agrees_with_a_plain_account);
     return HARNESS_RESULT();
 }
