@@ -9,6 +9,7 @@
 #define BEHIND_QUICKEST 0.7  /* of what the quickest on the rung takes: holds it up */
 #define FAR_BEHIND      0.4  /* … and not for a moment longer */
 #define AHEAD           1.15 /* of the rung above: can follow that */
+#define AT_CEILING      0.95 /* of the ceiling: a path is never said to take more */
 #define SLOW_NS         (500 * PC_NS_PER_MS)
 #define QUICK_NS        (3000 * PC_NS_PER_MS)
 
@@ -147,9 +148,12 @@ static bool is_slow(struct pc_ladder_viewer *viewer, const struct census *c, uin
 }
 
 static bool is_quick(struct pc_ladder_viewer *viewer, const struct pc_ladder_rung *above,
-                     uint64_t now_ns)
+                     double ceiling_bps, uint64_t now_ns)
 {
-    if (above->viewers > 0 && viewer->bps < above->bps * AHEAD) {
+    double least = above->bps * AHEAD, enough = ceiling_bps * AT_CEILING;
+    if (enough < least)
+        least = enough;
+    if (above->viewers > 0 && viewer->bps < least) {
         viewer->quick_since_ns = 0;
         return false;
     }
@@ -167,7 +171,8 @@ static void move_viewers(struct pc_ladder *ladder, struct pc_ladder_viewer *cons
         int rung = viewer->rung;
         if (rung < last && is_slow(viewer, &census[rung], now_ns))
             viewer->rung++;
-        else if (rung > 0 && is_quick(viewer, &ladder->rungs[rung - 1], now_ns))
+        else if (rung > 0 &&
+                 is_quick(viewer, &ladder->rungs[rung - 1], ladder->settings.ceiling_bps, now_ns))
             viewer->rung--;
         if (viewer->rung != rung)
             viewer->slow_since_ns = viewer->quick_since_ns = 0;

@@ -8,7 +8,8 @@
  *
  *   steps down   its path takes less than 0.95 of what the rung's players get, or less than 0.7 of
  *                what the quickest on the rung takes, for 0.5 s; below 0.4 at once
- *   steps up     its path takes 1.15 of the rung above, for 3 s; at once when that one is empty
+ *   steps up     its path takes 1.15 of the rung above (or the ceiling), for 3 s; at once when that
+ *                one is empty
  *
  * A rung that has fewer bits has fewer pixels, then fewer frames: each step is taken down when its
  * bits per pixel are too few, and up when the step above would have enough for 2 s. */

@@ -7,7 +7,8 @@
 
 #define DEFAULT_MIN_BPS   150000.0
 #define DEFAULT_START_BPS 4000000.0
-#define HEADER_SHARE      0.05     /* of the wire, before it was measured */
+#define HEADER_SHARE      0.05 /* of the wire, before it was measured */
+#define NEARLY            0.99
 #define MEMORY_BYTES      250000.0 /* of the measured share of headers */
 #define MIN_MEDIA_SHARE   0.5      /* the encoder keeps so much of the rate, whatever is lost */
 
@@ -170,8 +171,9 @@ uint64_t pc_rate_loop_update(struct pc_rate_loop *loop, uint64_t now_ns)
         return UINT64_MAX;
     set_bounds(loop);
     loop->output = pc_congestion_update(loop->congestion, now_ns);
-    loop->media_bps = clamp(loop->output.target_bps * media_share(loop), least_bps(loop),
-                            loop->settings.ceiling_bps);
+    double bps = loop->output.target_bps * media_share(loop), ceiling = loop->settings.ceiling_bps;
+    /* The shares move all the time: the encoder need not follow that at the ceiling. */
+    loop->media_bps = bps > NEARLY * ceiling ? ceiling : clamp(bps, least_bps(loop), ceiling);
     loop->hold_until_ns = now_ns + loop->output.hold_ns;
     loop->next_ns = now_ns + PC_RATE_LOOP_STEP_NS;
     /* A frame is late when it took half a round trip, one to repair it, and its own interval. */

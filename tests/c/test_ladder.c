@@ -126,6 +126,17 @@ static void who_recovers_comes_back_after_a_while(void)
     CHECK_EQ(viewers[1].rung, 0);
 }
 
+static void the_ceiling_is_enough_for_any_rung(void)
+{
+    begin(1280, 720, 2);
+    struct pc_ladder_viewer viewers[] = {{.bps = 12 * M}, {.bps = 1 * M}};
+    run(viewers, 2, 10);
+    CHECK_EQ(viewers[1].rung, 1);
+    viewers[1].bps = 11.9 * M; /* a path is never said to take more */
+    run(viewers, 2, 130);
+    CHECK_EQ(viewers[1].rung, 0);
+}
+
 static void an_empty_rung_is_filled_from_below(void)
 {
     begin(1280, 720, 3);
@@ -216,6 +227,7 @@ int main(void)
     RUN(a_dip_moves_nobody);
     RUN(a_spectator_never_governs_a_player);
     RUN(who_recovers_comes_back_after_a_while);
+    RUN(the_ceiling_is_enough_for_any_rung);
     RUN(an_empty_rung_is_filled_from_below);
     RUN(with_one_rung_everyone_shares_it);
     RUN(few_bits_take_pixels_then_frames);
