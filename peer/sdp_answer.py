@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from native import Codec
 from peer.h264 import profile_of
@@ -148,7 +148,7 @@ def write_answer(offer: ReceivedOffer, transport: Transport, version: int = 1) -
         lines.append("a=extmap-allow-mixed")
     for index, section in enumerate(offer.sections):
         if index not in offer.accepted:
-            lines += _rejection_lines(section)
+            lines += _rejection_lines(section, transport)
         elif section.kind == "video":
             assert offer.video is not None
             lines += _video_lines(section, offer.video, transport)
@@ -297,12 +297,16 @@ def _read_extensions(section: Section, wanted: Wanted) -> dict[str, int]:
 # The answer's sections --------------------------------------------------------------------------
 
 
-def _rejection_lines(section: Section) -> Iterator[str]:
+def _rejection_lines(section: Section, transport: Transport) -> Iterator[str]:
     yield f"m={section.kind} 0 {section.protocol} {' '.join(section.formats)}"
-    yield "c=IN IP4 0.0.0.0"
+    # RFC 8829 section 5.3.1 needs neither a transport nor formats here, but aiortc does.
+    yield from transport_lines(replace(transport, candidates=(), complete=False))
     if mid := _mid(section):
         yield f"a=mid:{mid}"
     yield "a=inactive"
+    if section.has("rtcp-mux"):
+        yield "a=rtcp-mux"
+    yield from (line.text for line in section.all("rtpmap"))
 
 
 def _video_lines(section: Section, video: ReceivedVideo, transport: Transport) -> Iterator[str]:
