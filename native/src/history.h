@@ -8,8 +8,9 @@
 
 /* How a unit went out: what a retransmission has to repeat. */
 struct pc_history_label {
-    uint32_t timestamp; /* RTP */
-    uint32_t frame;     /* the sender's count of units */
+    uint32_t timestamp;              /* RTP */
+    uint32_t frame;                  /* the sender's count of units */
+    uint16_t number, reference_diff; /* of the dependency descriptor */
 };
 
 struct pc_history_entry {

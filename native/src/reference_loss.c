@@ -30,84 +30,88 @@ static const struct pc_reference_loss_frame *frame_of(const struct pc_reference_
     return &loss->frames[(loss->head + position) % PC_REFERENCE_LOSS_FRAMES];
 }
 
-/* The position of unit `id` among the first `length` frames, or -1. */
-static int position_of(const struct pc_reference_loss *loss, uint64_t id, unsigned length)
+/* The position of frame `number`, or -1. */
+static int position_of(const struct pc_reference_loss *loss, uint16_t number)
 {
-    for (int i = (int)length - 1; i >= 0; i--) {
-        const struct pc_reference_loss_frame *frame = frame_of(loss, (unsigned)i);
-        if (frame->id <= id)
-            return frame->id == id ? i : -1;
-    }
-    return -1;
+    uint16_t position = (uint16_t)(number - frame_of(loss, 0)->number);
+    return position < loss->length ? position : -1;
 }
 
-/* Along the references from the frame at `position`: the oldest that is lost by itself, or -1. */
+static struct pc_reference_loss_frame *find(struct pc_reference_loss *loss, uint16_t number)
+{
+    int position = position_of(loss, number);
+    return position >= 0 ? frame_at(loss, (unsigned)position) : NULL;
+}
+
+/* How many numbers before the next one unit `id` is, or 0. */
+static uint16_t distance_to(const struct pc_reference_loss *loss, uint64_t id)
+{
+    for (unsigned back = 1; back <= loss->length; back++)
+        if (frame_of(loss, loss->length - back)->id == id)
+            return (uint16_t)back;
+    return 0;
+}
+
+/* Along the references from the frame at `position`: the oldest that is lost by itself, or -1. What
+ * is out of the ring is held: else drop_oldest() has noted it. */
 static int oldest_lost(const struct pc_reference_loss *loss, int position)
 {
     int oldest = -1;
     while (position >= 0) {
         const struct pc_reference_loss_frame *frame = frame_of(loss, (unsigned)position);
-        int older = position_of(loss, frame->reference, (unsigned)position);
-        bool older_unknown =
-            older < 0 && frame->reference != frame->id && frame->reference > frame_of(loss, 0)->id;
-        if (frame->given_up || frame->final > 0 || older_unknown)
+        if (frame->given_up || frame->final > 0)
             oldest = position;
-        position = older;
+        if (frame->reference_diff == 0)
+            break;
+        position -= frame->reference_diff;
     }
     return oldest;
 }
 
 static void drop_oldest(struct pc_reference_loss *loss)
 {
-    struct pc_reference_loss_frame *oldest = frame_at(loss, 0);
     bool lost = oldest_lost(loss, 0) >= 0;
     for (unsigned i = 1; lost && i < loss->length; i++)
-        if (frame_at(loss, i)->reference == oldest->id)
+        if (frame_at(loss, i)->reference_diff == i)
             frame_at(loss, i)->given_up = true;
-    loss->packets -= oldest->packets;
+    loss->packets -= frame_at(loss, 0)->packets;
     loss->head = (loss->head + 1) % PC_REFERENCE_LOSS_FRAMES;
     loss->length--;
 }
 
-void pc_reference_loss_add(struct pc_reference_loss *loss, uint64_t id, uint64_t reference)
+const struct pc_reference_loss_frame *pc_reference_loss_add(struct pc_reference_loss *loss,
+                                                            uint64_t id, uint64_t reference)
 {
-    if (reference == id) {
+    bool idr = reference == id;
+    if (idr) {
         loss->length = 0;
         loss->packets = 0;
-    } else if (!loss->described && loss->length > 0) {
-        reference = frame_of(loss, loss->length - 1)->id;
     }
     if (loss->length == PC_REFERENCE_LOSS_FRAMES)
         drop_oldest(loss);
-    *frame_at(loss, loss->length++) = (struct pc_reference_loss_frame){
-        .id = id, .reference = reference, .number = loss->next_number++};
+    uint16_t diff = loss->described ? distance_to(loss, reference) : loss->length > 0;
+    struct pc_reference_loss_frame *frame = frame_at(loss, loss->length++);
+    *frame = (struct pc_reference_loss_frame){
+        .id = id,
+        .number = loss->next_number++,
+        .reference_diff = idr ? 0 : diff,
+        .given_up = !idr && diff == 0, /* it refers to what was never for this receiver */
+    };
+    return frame;
 }
 
-static struct pc_reference_loss_frame *find(struct pc_reference_loss *loss, uint64_t id)
+void pc_reference_loss_give_up(struct pc_reference_loss *loss, uint16_t number)
 {
-    int position = position_of(loss, id, loss->length);
-    return position >= 0 ? frame_at(loss, (unsigned)position) : NULL;
-}
-
-const struct pc_reference_loss_frame *pc_reference_loss_find(const struct pc_reference_loss *loss,
-                                                             uint64_t id)
-{
-    int position = position_of(loss, id, loss->length);
-    return position >= 0 ? frame_of(loss, (unsigned)position) : NULL;
-}
-
-void pc_reference_loss_give_up(struct pc_reference_loss *loss, uint64_t id)
-{
-    struct pc_reference_loss_frame *frame = find(loss, id);
+    struct pc_reference_loss_frame *frame = find(loss, number);
     if (frame == NULL)
         return;
     frame->given_up = true;
     loss->changed = true;
 }
 
-bool pc_reference_loss_holds(const struct pc_reference_loss *loss, uint64_t id)
+bool pc_reference_loss_holds(const struct pc_reference_loss *loss, uint16_t number)
 {
-    int position = position_of(loss, id, loss->length);
+    int position = position_of(loss, number);
     return position >= 0 && oldest_lost(loss, position) < 0;
 }
 
@@ -129,10 +133,10 @@ static struct pc_reference_loss_frame *owner_of(struct pc_reference_loss *loss, 
     return NULL;
 }
 
-void pc_reference_loss_sent(struct pc_reference_loss *loss, uint64_t id, uint32_t count,
+void pc_reference_loss_sent(struct pc_reference_loss *loss, uint16_t number, uint32_t count,
                             uint16_t sequence)
 {
-    struct pc_reference_loss_frame *frame = find(loss, id);
+    struct pc_reference_loss_frame *frame = find(loss, number);
     if (frame == NULL)
         return;
     if (!frame->begun) {
@@ -147,9 +151,9 @@ void pc_reference_loss_sent(struct pc_reference_loss *loss, uint64_t id, uint32_
     *fate_of(loss, sequence) = 0;
 }
 
-void pc_reference_loss_repair_sent(struct pc_reference_loss *loss, uint64_t id)
+void pc_reference_loss_repair_sent(struct pc_reference_loss *loss, uint16_t number)
 {
-    struct pc_reference_loss_frame *frame = find(loss, id);
+    struct pc_reference_loss_frame *frame = find(loss, number);
     if (frame != NULL)
         frame->repairs++;
 }

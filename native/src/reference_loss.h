@@ -19,10 +19,11 @@
 #define PC_REFERENCE_LOSS_RESENT  256  /* power of two; retransmissions whose fate is waited for */
 
 struct pc_reference_loss_frame {
-    uint64_t id, reference; /* of the access units; the same for an IDR */
-    uint16_t number;        /* of the descriptor: one after the other as this receiver sees them */
-    bool begun, given_up;   /* given_up: it was not sent, or not whole */
-    uint32_t count;         /* the sender's count of units; only when begun */
+    uint64_t id;             /* of the access unit */
+    uint16_t number;         /* one after the other, as this receiver gets them */
+    uint16_t reference_diff; /* how many numbers back its reference is; 0 = an IDR */
+    bool begun, given_up;    /* given_up: it was not sent, or not whole */
+    uint32_t count;          /* the sender's count of units; only when begun */
     uint16_t first_sequence, packets;
     uint16_t missing;               /* packets that were lost or asked for, and have not arrived */
     uint16_t final;                 /* … of them that are lost for good */
@@ -47,26 +48,23 @@ struct pc_reference_loss {
 /* Forget all frames; numbers go on. */
 void pc_reference_loss_reset(struct pc_reference_loss *loss, bool described, bool can_resend);
 
-/* Unit `id` goes to the receiver; all before an IDR is forgotten. `reference` as in the access unit
- * (not looked at without descriptors). */
-void pc_reference_loss_add(struct pc_reference_loss *loss, uint64_t id, uint64_t reference);
+/* A unit is for the receiver; all before an IDR is forgotten. `id` and `reference` as in the access
+ * unit (without descriptors the reference is not looked at). Valid until the next add. */
+const struct pc_reference_loss_frame *pc_reference_loss_add(struct pc_reference_loss *loss,
+                                                            uint64_t id, uint64_t reference);
 
-/* Unit `id` is not sent, or no further than it was. */
-void pc_reference_loss_give_up(struct pc_reference_loss *loss, uint64_t id);
+/* Frame `number` is not sent, or no further than it was. */
+void pc_reference_loss_give_up(struct pc_reference_loss *loss, uint16_t number);
 
-/* The frame of unit `id`, or NULL. Valid until the next add. */
-const struct pc_reference_loss_frame *pc_reference_loss_find(const struct pc_reference_loss *loss,
-                                                             uint64_t id);
+/* Does the receiver hold frame `number`, or will it? Not when it is not known any more. */
+bool pc_reference_loss_holds(const struct pc_reference_loss *loss, uint16_t number);
 
-/* Does the receiver hold unit `id`, or will it? Not when it is not known any more. */
-bool pc_reference_loss_holds(const struct pc_reference_loss *loss, uint64_t id);
-
-/* Media packet `sequence` of unit `id` was sent; `count` is the sender's count of units. */
-void pc_reference_loss_sent(struct pc_reference_loss *loss, uint64_t id, uint32_t count,
+/* Media packet `sequence` of frame `number` was sent; `count` is the sender's count of units. */
+void pc_reference_loss_sent(struct pc_reference_loss *loss, uint16_t number, uint32_t count,
                             uint16_t sequence);
 
-/* A FEC packet for unit `id` was sent. */
-void pc_reference_loss_repair_sent(struct pc_reference_loss *loss, uint64_t id);
+/* A FEC packet for frame `number` was sent. */
+void pc_reference_loss_repair_sent(struct pc_reference_loss *loss, uint16_t number);
 
 /* Is media packet `sequence` of use? Not when its frame is lost for good, with descriptors. */
 bool pc_reference_loss_is_useful(const struct pc_reference_loss *loss, uint16_t sequence);

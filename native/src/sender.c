@@ -187,6 +187,12 @@ static int prepare(struct pc_sender *sender, struct pc_feed *feed,
     return pc_rate_loop_init(&sender->rate, &settings, now_ns);
 }
 
+/* Do packets tell what their frame refers to? */
+static bool describes(const struct pc_feed *feed, const struct pc_media_settings *media)
+{
+    return feed->codec == PC_CODEC_H264 && media->dependency_descriptor_id != 0;
+}
+
 int pc_sender_start(struct pc_sender *sender, struct pc_feed *feed,
                     const struct pc_media_settings *media, const uint8_t random[16],
                     uint64_t now_ns)
@@ -209,6 +215,7 @@ int pc_sender_start(struct pc_sender *sender, struct pc_feed *feed,
         .abs_send_time_id = media->abs_send_time_id,
         .transport_cc_id = media->transport_cc_id,
         .playout_delay_id = media->playout_delay_id,
+        .dependency_id = describes(feed, media) ? media->dependency_descriptor_id : 0,
         .playout_min = media->playout_min_10ms,
         .playout_max = media->playout_max_10ms,
     };
@@ -222,6 +229,7 @@ int pc_sender_start(struct pc_sender *sender, struct pc_feed *feed,
     sender->started = true;
     sender->mid_wanted = true;
     sender->waiting_for_idr = true;
+    pc_reference_loss_reset(&sender->losses, describes(feed, media), media->rtx_payload_type != 0);
     sender->next_report_ns = now_ns;
     sender->feed = feed;
     sender->rtp_offset = rtp_offset(sender, feed);
@@ -274,6 +282,7 @@ static void forget_media(struct pc_sender *sender)
     release(sender);
     sender->copy_count = 0;
     pc_history_clear(&sender->history);
+    pc_reference_loss_reset(&sender->losses, sender->losses.described, sender->losses.can_resend);
     sender->waiting_for_idr = true;
 }
 
@@ -305,13 +314,17 @@ void pc_sender_lose_path(struct pc_sender *sender)
     forget_media(sender);
 }
 
-/* Give up what waits and go on at the next IDR. */
+/* Give up what waits, and go on at a frame that refers to nothing of it. */
 static void drop_queue(struct pc_sender *sender)
 {
     sender->stats.frames_dropped += sender->length;
+    for (unsigned i = 0; i < sender->length; i++)
+        pc_reference_loss_give_up(&sender->losses,
+                                  sender->queue[(sender->head + i) % PC_SENDER_QUEUE].number);
+    sender->frame += sender->next_payload > 0;
     clear_queue(sender);
-    sender->waiting_for_idr = true;
-    pc_feed_request_idr(sender->feed);
+    sender->waiting_for_idr = !sender->losses.described;
+    pc_sender_ask_for_reference(sender);
 }
 
 bool pc_sender_offer(struct pc_sender *sender, struct pc_feed *feed, struct pc_access_unit *au,
@@ -327,14 +340,24 @@ bool pc_sender_offer(struct pc_sender *sender, struct pc_feed *feed, struct pc_a
         (sender->length > 0 &&
          now_ns - sender->queue[sender->head].queued_ns > PC_SENDER_QUEUE_NS)) {
         drop_queue(sender);
-        if (!au->idr)
+        if (sender->waiting_for_idr && !au->idr)
             return false;
+    }
+    const struct pc_reference_loss_frame *frame =
+        pc_reference_loss_add(&sender->losses, au->frame_id, au->reference);
+    if (sender->losses.described && !pc_reference_loss_holds(&sender->losses, frame->number)) {
+        pc_reference_loss_give_up(&sender->losses, frame->number);
+        pc_sender_ask_for_reference(sender);
+        sender->stats.frames_dropped++;
+        return false;
     }
     sender->waiting_for_idr = false;
     unsigned tail = (sender->head + sender->length++) % PC_SENDER_QUEUE;
     sender->queue[tail].au = pc_au_ref(au);
     sender->queue[tail].feed = feed;
     sender->queue[tail].timestamp = au->rtp_time + sender->rtp_offset;
+    sender->queue[tail].number = frame->number;
+    sender->queue[tail].reference_diff = frame->reference_diff;
     sender->queue[tail].queued_ns = now_ns;
     return true;
 }
@@ -348,12 +371,17 @@ static size_t send_batch(struct pc_sender *sender, struct pc_access_unit *au, ui
     const struct pc_history_label label = {
         .timestamp = sender->queue[sender->head].timestamp,
         .frame = sender->frame,
+        .number = sender->queue[sender->head].number,
+        .reference_diff = sender->queue[sender->head].reference_diff,
     };
     struct pc_rtp_fields fields = {
         .payload_type = sender->media.payload_type,
         .timestamp = label.timestamp,
         .ssrc = sender->media.ssrc,
         .send_ns = now_ns,
+        .in_frame = true,
+        .frame_number = label.number,
+        .reference_diff = label.reference_diff,
     };
     size_t used = 0, segment = 0;
     int packets = 0;
@@ -366,11 +394,14 @@ static size_t send_batch(struct pc_sender *sender, struct pc_access_unit *au, ui
         bool fits = used + segment <= PC_UDP_MAX_BATCH && (double)used < budget;
         if (packets > 0 && (payload->size > first || !fits))
             break;
+        fields.first_packet = sender->next_payload == 0;
         fields.marker = complete && sender->next_payload + 1 == ready;
         size_t size = pc_sender_write_packet(sender, scratch + used, &fields, PC_PACKET_MEDIA,
                                              sender->next_index, &piece, 1);
         pc_history_add(&sender->history, au, &label, sender->next_payload, sender->next_index,
                        now_ns, PC_HISTORY_AGE_NS);
+        pc_reference_loss_sent(&sender->losses, label.number, label.frame,
+                               (uint16_t)sender->next_index);
         sender->next_index++;
         sender->next_payload++;
         if (size == 0)

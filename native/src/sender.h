@@ -7,7 +7,8 @@
  *
  * One access unit costs a peer the RTP headers, one AEAD pass from the shared payload into the send
  * buffer, and its share of a GSO call. Units wait in a short queue; a path that falls behind drops
- * what waits and goes on at the next IDR, so that nothing late is ever sent. */
+ * what waits and goes on at the next frame that refers to nothing of it, so that nothing late is
+ * ever sent. */
 #ifndef PC_SENDER_H
 #define PC_SENDER_H
 
@@ -17,6 +18,7 @@
 #include "ladder.h"
 #include "pacer.h"
 #include "rate_loop.h"
+#include "reference_loss.h"
 #include "rtcp.h"
 #include "rtp.h"
 #include "transport.h"
@@ -58,7 +60,8 @@ struct pc_sender {
     struct {
         struct pc_access_unit *au;
         struct pc_feed *feed;
-        uint32_t timestamp; /* RTP */
+        uint32_t timestamp;              /* RTP */
+        uint16_t number, reference_diff; /* of the dependency descriptor */
         uint64_t queued_ns;
     } queue[PC_SENDER_QUEUE];
     unsigned head, length;
@@ -74,6 +77,7 @@ struct pc_sender {
 
     /* feedback */
     struct pc_history history;
+    struct pc_reference_loss losses;
     struct pc_pacer rtx_budget;
     double probe_credit; /* bytes of padding that are due */
     uint64_t probed_ns;  /* … as of then */
@@ -122,7 +126,7 @@ void pc_sender_stop(struct pc_sender *sender);
 void pc_sender_move(struct pc_sender *sender, struct pc_feed *feed);
 
 /* A new access unit of a feed: takes a reference and queues it (true), or passes it over because it
- * is of another feed, or an IDR is awaited (false). */
+ * is of another feed, or refers to what the receiver does not hold (false). */
 bool pc_sender_offer(struct pc_sender *sender, struct pc_feed *feed, struct pc_access_unit *au,
                      uint64_t now_ns);
 

@@ -125,8 +125,11 @@ void pc_sender_receive_rtcp(struct pc_sender *sender, const uint8_t *data, size_
     if (pc_rtcp_parse(data, size, &handler) < 0)
         sender->stats.rtcp_malformed++;
     sender->stats.nacks += sender->stats.nacked_packets != nacked_before;
-    const struct pc_packet_report *reports;
-    pc_rate_loop_end(&sender->rate, now_ns, &reports);
+    const struct pc_packet_report *reports = NULL;
+    int count = pc_rate_loop_end(&sender->rate, now_ns, &reports);
+    pc_reference_loss_report(&sender->losses, reports, count);
+    if (sender->losses.changed)
+        pc_sender_ask_for_reference(sender);
     sender->scratch = NULL;
 }
 

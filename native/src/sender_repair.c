@@ -5,6 +5,7 @@
 
 #define FEC_BYTES       1400
 #define PROBE_BYTES_MAX (64 * 1024) /* of padding that may be due at a time */
+#define NEARLY          0.8         /* of a round trip: the jitter of asking again */
 
 /* ---- FEC ---- */
 
@@ -44,6 +45,7 @@ static size_t send_repair(struct pc_sender *sender, const uint8_t *repair, size_
     if (size == 0)
         return 0;
     pc_transport_send(sender->transport, scratch, size, size, now_ns, hub);
+    pc_reference_loss_repair_sent(&sender->losses, sender->queue[sender->head].number);
     sender->stats.fec_packets++;
     sender->stats.fec_bytes += size;
     return size;
@@ -90,6 +92,10 @@ static size_t send_rtx(struct pc_sender *sender, const struct pc_history_entry *
         .timestamp = entry->label.timestamp,
         .ssrc = sender->media.rtx_ssrc,
         .send_ns = now_ns,
+        .in_frame = true,
+        .first_packet = payload_index == 0,
+        .frame_number = entry->label.number,
+        .reference_diff = entry->label.reference_diff,
     };
     size_t size =
         pc_sender_write_packet(sender, scratch, &fields, kind, sender->next_rtx_index++, pieces, 2);
@@ -121,6 +127,8 @@ static bool resend(struct pc_sender *sender, const struct pc_history_entry *entr
     size_t size = send_rtx(sender, entry, payload_index, PC_PACKET_RTX, scratch, now_ns, hub);
     if (size == 0)
         return false;
+    pc_reference_loss_resent(&sender->losses, (uint16_t)(entry->first_index + payload_index),
+                             (uint16_t)(sender->next_rtx_index - 1));
     pc_pacer_spend(&sender->rtx_budget, size);
     sender->stats.rtx_packets++;
     sender->stats.rtx_bytes += size;
@@ -146,12 +154,19 @@ void pc_sender_resend(struct pc_sender *sender, uint16_t sequence, uint8_t *scra
     uint32_t payload_index;
     const struct pc_history_entry *entry = NULL;
     struct pc_resend wanted = {0};
-    if (may_resend(sender, now_ns) && !(again && now_ns - memory->sent_ns < PC_RTX_SPACING_NS))
+    bool useful = pc_reference_loss_is_useful(&sender->losses, sequence);
+    uint64_t since_ns = now_ns - memory->sent_ns;
+    bool just_now = again && since_ns < PC_RTX_SPACING_NS;
+    if (again && !just_now && (double)since_ns > NEARLY * (double)sender->rate.loss.rtt_ns)
+        pc_reference_loss_asked_again(&sender->losses, sequence);
+    if (useful && !just_now && may_resend(sender, now_ns))
         entry = pc_history_find(&sender->history, sequence, &payload_index);
     if (entry != NULL)
         wanted = pc_loss_control_resend(&sender->rate.loss, entry->sent_ns, now_ns, again);
     if (wanted.copies == 0 || !resend(sender, entry, payload_index, scratch, now_ns, hub)) {
         sender->stats.rtx_refused++;
+        if (!just_now)
+            pc_reference_loss_refused(&sender->losses, sequence);
         return;
     }
     memory->sequence = sequence;
@@ -179,6 +194,19 @@ uint64_t pc_sender_send_copies(struct pc_sender *sender, uint8_t *scratch, uint6
     }
     sender->copy_count = left;
     return next;
+}
+
+/* ---- Another reference ---- */
+
+void pc_sender_ask_for_reference(struct pc_sender *sender)
+{
+    uint64_t first, last;
+    if (sender->feed == NULL || !pc_reference_loss_wish(&sender->losses, &first, &last))
+        return;
+    if (sender->losses.described)
+        pc_feed_report_losses(sender->feed, first, last);
+    else
+        pc_feed_request_idr(sender->feed);
 }
 
 /* ---- Probing ---- */

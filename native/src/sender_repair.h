@@ -1,5 +1,6 @@
 /* What a sender does about loss, and to find out how much a path takes: FEC behind a frame, RTX for
- * what is asked for, RTX of what was just sent as padding to probe with. */
+ * what is asked for, another reference for what is not repaired, RTX of what was just sent as
+ * padding to probe with. */
 #ifndef PC_SENDER_REPAIR_H
 #define PC_SENDER_REPAIR_H
 
@@ -26,6 +27,10 @@ void pc_sender_resend(struct pc_sender *sender, uint16_t sequence, uint8_t *scra
 /* Send the further copies of retransmissions that are due. Returns when the next one is. */
 uint64_t pc_sender_send_copies(struct pc_sender *sender, uint8_t *scratch, uint64_t now_ns,
                                struct pc_hub_stats *hub);
+
+/* If the receiver cannot use what is sent: ask the encoder to refer to what it holds, or for an IDR
+ * where packets do not tell what their frame refers to. */
+void pc_sender_ask_for_reference(struct pc_sender *sender);
 
 /* Send the padding that the rate loop wants, right behind a frame. */
 void pc_sender_probe(struct pc_sender *sender, uint8_t *scratch, uint64_t now_ns,

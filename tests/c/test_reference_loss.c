@@ -6,15 +6,22 @@
 static struct pc_reference_loss loss;
 static uint16_t next_sequence;
 
-/* A unit of so many packets, which refers to `reference`. */
-static void send_unit(uint64_t id, uint64_t reference, int packets)
+static const struct pc_reference_loss_frame *newest(void)
 {
-    pc_reference_loss_add(&loss, id, reference);
-    for (int i = 0; i < packets; i++)
-        pc_reference_loss_sent(&loss, id, (uint32_t)id, next_sequence++);
+    return &loss.frames[(loss.head + loss.length - 1) % PC_REFERENCE_LOSS_FRAMES];
 }
 
-/* Units 0 (an IDR) to `last`, of four packets each: unit n has the packets 4 n to 4 n + 3. */
+/* A unit of so many packets, which refers to `reference`. Its number. */
+static uint16_t send_unit(uint64_t id, uint64_t reference, int packets)
+{
+    uint16_t number = pc_reference_loss_add(&loss, id, reference)->number;
+    for (int i = 0; i < packets; i++)
+        pc_reference_loss_sent(&loss, number, 1000 + (uint32_t)id, next_sequence++);
+    return number;
+}
+
+/* Units 0 (an IDR) to `last`, of four packets each: unit n has the number n and the packets 4 n to
+ * 4 n + 3. */
 static void begin(bool described, bool can_resend, uint64_t last)
 {
     memset(&loss, 0, sizeof loss);
@@ -70,7 +77,7 @@ static void a_retransmission_repairs(void)
     pc_reference_loss_resent(&loss, 21, 7);
     check_no_wish();
     report(PC_PACKET_RTX, 7, 99, true);
-    CHECK_EQ(pc_reference_loss_find(&loss, 5)->missing, 0);
+    CHECK_EQ(loss.frames[5].missing, 0);
     check_no_wish();
 }
 
@@ -82,8 +89,8 @@ static void a_refused_retransmission_loses_the_frame(void)
     check_wish(5, 10);
     CHECK(!loss.changed);
     CHECK(pc_reference_loss_holds(&loss, 4));
-    for (uint64_t id = 5; id <= 10; id++)
-        CHECK(!pc_reference_loss_holds(&loss, id));
+    for (uint16_t number = 5; number <= 10; number++)
+        CHECK(!pc_reference_loss_holds(&loss, number));
     CHECK(pc_reference_loss_is_useful(&loss, 19));
     CHECK(!pc_reference_loss_is_useful(&loss, 20));
     CHECK(!pc_reference_loss_is_useful(&loss, 43));
@@ -161,9 +168,9 @@ static void fec_is_waited_for(void)
     pc_reference_loss_refused(&loss, 21);
     pc_reference_loss_refused(&loss, 22);
     check_no_wish();
-    report(PC_PACKET_FEC, 1, 5, true);
+    report(PC_PACKET_FEC, 1, 1005, true);
     check_no_wish();
-    report(PC_PACKET_FEC, 2, 5, false);
+    report(PC_PACKET_FEC, 2, 1005, false);
     check_wish(5, 5);
 
     begin(true, true, 5);
@@ -172,7 +179,7 @@ static void fec_is_waited_for(void)
     check_no_wish();
     media(20, false); /* one more than can be repaired, and it may still be asked for: … */
     check_wish(5, 5);
-    CHECK_EQ(pc_reference_loss_find(&loss, 5)->final, 1); /* … the one that was refused is lost */
+    CHECK_EQ(loss.frames[5].final, 1); /* … the one that was refused is lost */
 
     begin(true, true, 5);
     pc_reference_loss_repair_sent(&loss, 5);
@@ -228,14 +235,50 @@ static void a_new_idr_forgets(void)
 static void numbers_go_on(void)
 {
     begin(true, true, 5);
-    send_unit(20, 20, 1);
-    CHECK_EQ(pc_reference_loss_find(&loss, 20)->number, 6);
+    CHECK_EQ(newest()->reference_diff, 1);
+    CHECK_EQ(send_unit(20, 20, 1), 6);
+    CHECK_EQ(newest()->reference_diff, 0);
     pc_reference_loss_reset(&loss, true, true);
-    send_unit(3, 3, 1);
-    CHECK_EQ(pc_reference_loss_find(&loss, 3)->number, 7);
-    send_unit(9, 3, 1);
-    CHECK_EQ(pc_reference_loss_find(&loss, 9)->number, 8);
-    CHECK(pc_reference_loss_find(&loss, 4) == NULL);
+    CHECK_EQ(send_unit(3, 3, 1), 7);
+    CHECK_EQ(send_unit(9, 3, 1), 8);
+    CHECK_EQ(send_unit(12, 3, 1), 9);
+    CHECK_EQ(newest()->reference_diff, 2);
+    loss.next_number = 65535;
+    pc_reference_loss_reset(&loss, true, true);
+    send_unit(0, 0, 1);
+    CHECK_EQ(send_unit(1, 0, 1), 0);
+    CHECK_EQ(newest()->reference_diff, 1);
+    CHECK(pc_reference_loss_holds(&loss, 0));
+    CHECK(pc_reference_loss_holds(&loss, 65535));
+    CHECK(!pc_reference_loss_holds(&loss, 65534));
+    CHECK(!pc_reference_loss_holds(&loss, 1));
+}
+
+/* A unit that refers to one that never was for this receiver. */
+static void an_unknown_reference_is_not_held(void)
+{
+    begin(true, true, 5);
+    send_unit(20, 19, 4);
+    CHECK(!pc_reference_loss_holds(&loss, 6));
+    check_wish(20, 20);
+    begin(false, true, 5);
+    send_unit(20, 19, 4);
+    CHECK(pc_reference_loss_holds(&loss, 6));
+}
+
+/* Two encodes of one picture: the IDR to which the receiver moves has the id of the last unit. */
+static void units_that_wait_behind_a_move(void)
+{
+    begin(true, true, 5);
+    uint16_t waiting = pc_reference_loss_add(&loss, 6, 5)->number;
+    uint16_t idr = pc_reference_loss_add(&loss, 6, 6)->number;
+    pc_reference_loss_sent(&loss, waiting, 6, 500);
+    CHECK(!newest()->begun);
+    pc_reference_loss_sent(&loss, idr, 7, 501);
+    pc_reference_loss_refused(&loss, 500);
+    check_no_wish();
+    pc_reference_loss_refused(&loss, 501);
+    check_wish(6, 6);
 }
 
 /* What is out of the ring is not forgotten by those that refer to it. */
@@ -293,7 +336,7 @@ static void agrees_with_a_receiver(void)
     for (uint64_t id = 1; id < UNITS; id++) {
         reference[id] = newest_good;
         uint16_t first = next_sequence;
-        send_unit(id, reference[id], PACKETS);
+        uint16_t number = send_unit(id, reference[id], PACKETS);
         bool whole = true;
         for (uint16_t i = 0; i < PACKETS; i++) {
             uint16_t sequence = (uint16_t)(first + i);
@@ -312,7 +355,7 @@ static void agrees_with_a_receiver(void)
         uint64_t first_lost, last_lost;
         bool wished = pc_reference_loss_wish(&loss, &first_lost, &last_lost);
         wrong += wished == held[id];
-        wrong += pc_reference_loss_holds(&loss, id) != held[id];
+        wrong += pc_reference_loss_holds(&loss, number) != held[id];
         wishes += wished;
         if (wished) {
             wrong += held[first_lost] || last_lost != id;
@@ -349,6 +392,8 @@ int main(void)
     RUN(what_is_not_sent_is_not_held);
     RUN(a_new_idr_forgets);
     RUN(numbers_go_on);
+    RUN(an_unknown_reference_is_not_held);
+    RUN(units_that_wait_behind_a_move);
     RUN(a_loss_outlives_the_ring);
     RUN(large_frames_push_out_old_ones);
     RUN(sequence_numbers_wrap);
