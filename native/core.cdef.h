@@ -245,6 +245,7 @@ struct pc_peer_stats {
     double media_bps;              /* what of it the encoder may produce */
     double queue_ms;               /* estimated queueing delay on the way there */
     double network_loss;           /* 0..1, from transport-wide feedback */
+    int rung;                      /* of the stream's encodes, which one it gets */
 };
 int pc_peer_get_stats(struct pc_hub *hub, int peer, struct pc_peer_stats *out);
 
@@ -288,6 +289,7 @@ struct pc_rung_stats {
     int bitrate;       /* bits per second, now */
     int width, height; /* pixels */
     int fps;
+    uint64_t encoded, encoded_bytes; /* access units, since the stream began */
 };
 
 struct pc_stream_stats {

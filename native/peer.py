@@ -105,6 +105,8 @@ class PeerStats:
     """Estimated queueing delay on the way there, now."""
     network_loss: float
     """0..1, of late, from transport-wide feedback."""
+    rung: int
+    """Which of the stream's encodes it gets; see `StreamStats.rungs`."""
 
 
 class Peer:
@@ -214,6 +216,7 @@ class Peer:
             media_bps=s.media_bps,
             queue_ms=s.queue_ms,
             network_loss=s.network_loss,
+            rung=s.rung,
         )
 
     def close(self) -> None:

@@ -62,6 +62,9 @@ class RungStats:
     width: int
     height: int
     fps: int
+    encoded: int
+    """Access units, since the stream began."""
+    encoded_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +163,15 @@ class Stream(Handle):
                 for codec in Codec
             },
             rungs=tuple(
-                RungStats(rung.viewers, rung.bitrate, rung.width, rung.height, rung.fps)
+                RungStats(
+                    viewers=rung.viewers,
+                    bitrate=rung.bitrate,
+                    width=rung.width,
+                    height=rung.height,
+                    fps=rung.fps,
+                    encoded=rung.encoded,
+                    encoded_bytes=rung.encoded_bytes,
+                )
                 for rung in s.rungs
             ),
         )

@@ -217,6 +217,8 @@ static void read_rung(struct pc_stream *stream, struct pc_rendition *rendition, 
     out->viewers = viewers;
     out->bitrate = atomic_load(&rendition->feed.bitrate);
     out->fps = atomic_load(&rendition->feed.fps);
+    out->encoded = atomic_load(&rendition->encoded);
+    out->encoded_bytes = atomic_load(&rendition->encoded_bytes);
     pc_ladder_size(atomic_load(&rendition->feed.step), atomic_load(&stream->width),
                    atomic_load(&stream->height), &out->width, &out->height);
 }
