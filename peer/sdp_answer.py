@@ -8,14 +8,16 @@
 
 Offers of any stack are taken as they come: sections in any order and of any kind, bundled or
 alone. One video section that sends a codec of ours is taken, in one format, and with it the data
-section of the same bundle; everything else is rejected (port 0).
+section of the same bundle. Further audio and video of that bundle stays, inactive: the bundle's
+transport may be theirs (RFC 9143 section 7.3.3), and aiortc knows no rejection. Everything else is
+rejected (port 0).
 """
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from native import Codec
 from peer.h264 import profile_of
@@ -95,8 +97,10 @@ class ReceivedOffer:
     """None: it has no data channels."""
     sections: tuple[Section, ...]
     """All of it, for the answer."""
+    idle: tuple[int, ...]
+    """Indices of the sections that stay without being used."""
     accepted: tuple[int, ...]
-    """Indices of the sections that are taken, in order."""
+    """Indices of the sections that are not rejected: those that are used, and the idle ones."""
     bundle: bool
     extmap_allow_mixed: bool
     session_id: int = field(default_factory=lambda: secrets.randbits(62))
@@ -124,15 +128,19 @@ def read_offer(text: str, wanted: Wanted | None = None) -> ReceivedOffer:
             accepted.append(index)
     if not accepted:
         raise SdpError("the offer has no video in a codec of ours, and no data channels")
-    accepted.sort()
-    tagged = _transport_section(media, groups, accepted)
+    first = media[accepted[0]]
+    bundle = next((group for group in groups if _mid(first) in group), [])
+    idle = [i for i, s in offered if i not in accepted and _mid(s) in bundle and _can_idle(s)]
+    accepted = sorted(accepted + idle)
+    tagged = _transport_section([media[index] for index in accepted], bundle)
     return ReceivedOffer(
         transport=read_transport(session, tagged, ("actpass", "active", "passive")),
         video=video,
         channels=channels,
         sections=tuple(media),
+        idle=tuple(idle),
         accepted=tuple(accepted),
-        bundle=any(_mid(media[accepted[0]]) in group for group in groups),
+        bundle=bool(bundle),
         extmap_allow_mixed=session.has("extmap-allow-mixed") or tagged.has("extmap-allow-mixed"),
     )
 
@@ -148,7 +156,9 @@ def write_answer(offer: ReceivedOffer, transport: Transport, version: int = 1) -
         lines.append("a=extmap-allow-mixed")
     for index, section in enumerate(offer.sections):
         if index not in offer.accepted:
-            lines += _rejection_lines(section, transport)
+            lines += _rejection_lines(section)
+        elif index in offer.idle:
+            lines += _idle_lines(section, transport)
         elif section.kind == "video":
             assert offer.video is not None
             lines += _video_lines(section, offer.video, transport)
@@ -190,20 +200,15 @@ def _bundled(groups: list[list[str]], one: Section, other: Section) -> bool:
     return any(_mid(one) in group and _mid(other) in group for group in groups)
 
 
-def _transport_section(
-    media: list[Section], groups: list[list[str]], accepted: list[int]
-) -> Section:
-    """The section with the transport of what is accepted.
+def _can_idle(section: Section) -> bool:
+    return section.protocol.endswith("RTP/SAVPF") and section.has("rtcp-mux")
 
-    It is the first of those, except where that one is bundle-only and leaves it to the bundle's
-    first (RFC 9143 section 7.2).
-    """
-    first = media[accepted[0]]
-    if first.has("ice-ufrag"):
-        return first
-    bundle = next((group for group in groups if _mid(first) in group), [])
-    others = (s for mid in bundle for s in media if _mid(s) == mid and s.has("ice-ufrag"))
-    return next(others, first)
+
+def _transport_section(accepted: list[Section], bundle: list[str]) -> Section:
+    """The section with the transport of what is accepted: the first of those in the bundle's order
+    (RFC 9143 section 7.2), but for those that are bundle-only and have none."""
+    ordered = [section for mid in bundle for section in accepted if _mid(section) == mid]
+    return next((section for section in ordered if section.has("ice-ufrag")), accepted[0])
 
 
 def _read_video(section: Section, wanted: Wanted) -> ReceivedVideo | None:
@@ -297,16 +302,22 @@ def _read_extensions(section: Section, wanted: Wanted) -> dict[str, int]:
 # The answer's sections --------------------------------------------------------------------------
 
 
-def _rejection_lines(section: Section, transport: Transport) -> Iterator[str]:
+def _rejection_lines(section: Section) -> Iterator[str]:
     yield f"m={section.kind} 0 {section.protocol} {' '.join(section.formats)}"
-    # RFC 8829 section 5.3.1 needs neither a transport nor formats here, but aiortc does.
-    yield from transport_lines(replace(transport, candidates=(), complete=False))
+    yield "c=IN IP4 0.0.0.0"
     if mid := _mid(section):
         yield f"a=mid:{mid}"
     yield "a=inactive"
-    if section.has("rtcp-mux"):
-        yield "a=rtcp-mux"
-    yield from (line.text for line in section.all("rtpmap"))
+
+
+def _idle_lines(section: Section, transport: Transport) -> Iterator[str]:
+    yield f"m={section.kind} 9 {section.protocol} {' '.join(section.formats)}"
+    yield from transport_lines(transport)
+    yield f"a=mid:{_mid(section)}"
+    yield "a=inactive"
+    yield "a=rtcp-mux"
+    for name in ("rtpmap", "fmtp"):
+        yield from (line.text for line in section.all(name))
 
 
 def _video_lines(section: Section, video: ReceivedVideo, transport: Transport) -> Iterator[str]:

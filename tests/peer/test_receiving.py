@@ -265,6 +265,7 @@ async def test_a_plain_aiortc_sender_is_seen(hub: MediaHub, codec: Codec) -> Non
         red, green, blue = pixels[60 * band + 20 : 60 * band + 40].mean(axis=(0, 1))
         assert np.argmax((red, green, blue)) == band
         assert (red, green, blue)[band] > 150
-    assert [later - earlier for earlier, later in itertools.pairwise(times)] == [3000] * 9
+    steps = [later - earlier for earlier, later in itertools.pairwise(times)]
+    assert all(2999 <= step <= 3001 for step in steps), steps  # its frames are 30 a second
     await sender.close()
     await viewer.close()

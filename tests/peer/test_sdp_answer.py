@@ -209,11 +209,11 @@ def test_what_is_not_wanted_is_not_accepted() -> None:
 # ---- Those of others ---------------------------------------------------------------------------
 
 
-def test_chromiums_video_and_channels_are_taken_and_its_audio_rejected() -> None:
+def test_chromiums_video_and_channels_are_taken_and_its_audio_idles() -> None:
     offer = read_offer(CHROMIUM.replace("\n", "\r\n"))
     assert (offer.transport.ufrag, offer.transport.setup) == ("4k1D", "actpass")
     assert offer.transport.candidates == (
-        "4079297154 1 udp 2113937151 192.0.2.2 51996 typ host generation 0",
+        "4079297154 1 udp 2113937151 192.0.2.2 58214 typ host generation 0",
     )
     video = offer.video
     assert video is not None
@@ -223,10 +223,11 @@ def test_chromiums_video_and_channels_are_taken_and_its_audio_rejected() -> None
     assert video.extensions == {"abs-send-time": 2, "transport-cc": 3, "mid": 4}
 
     answer = answer_to(offer)
-    assert ports(answer) == [0, 9, 9]
-    assert [str(group) for group in answer.group] == ["BUNDLE 1 2"]
+    assert ports(answer) == [9, 9, 9]
+    assert [str(group) for group in answer.group] == ["BUNDLE 0 1 2"]
     audio, picture, data = answer.media
     assert (audio.kind, audio.rtp.muxId, audio.direction) == ("audio", "0", "inactive")
+    assert [c.name for c in audio.rtp.codecs] == ["opus", "red"]
     assert (picture.direction, picture.rtcp_mux) == ("recvonly", True)
     assert [(c.name, c.payloadType) for c in picture.rtp.codecs] == [("H264", 108), ("rtx", 109)]
     # RFC 6184 section 8.2.2: levels may differ, and ours is higher.
@@ -253,8 +254,8 @@ def test_gstreamers_bundle_only_sections_use_the_bundles_transport() -> None:
     assert (video.codec, video.payload_type, video.rtx_payload_type) == (Codec.H264, 96, 0)
     assert (video.ssrc, video.rtx_ssrc, video.feedback) == (2704, 0, ("nack pli",))
     answer = answer_to(offer)
-    assert ports(answer) == [0, 9, 9]
-    assert [str(group) for group in answer.group] == ["BUNDLE video1 application2"]
+    assert ports(answer) == [9, 9, 9]
+    assert [str(group) for group in answer.group] == ["BUNDLE audio0 video1 application2"]
     # Without level-asymmetry-allowed the level stays the offer's.
     assert answer.media[1].rtp.codecs[0].parameters["profile-level-id"] == "42e01e"
 
@@ -280,20 +281,30 @@ def test_of_several_videos_the_first_that_suits_is_taken() -> None:
     offer = read_offer(text)
     assert offer.video is not None
     assert offer.video.mid == "1"
-    assert ports(answer_to(offer)) == [0, 0, 0, 9, 0, 9]
+    assert ports(answer_to(offer)) == [9, 0, 0, 9, 0, 9]
+
+
+def test_what_is_of_no_bundle_of_ours_is_rejected() -> None:
+    offer = read_offer(CHROMIUM.replace("a=group:BUNDLE 0 1 2", "a=group:BUNDLE 1 2"))
+    assert offer.transport.candidates == (
+        "4079297154 1 udp 2113937151 192.0.2.2 51996 typ host generation 0",
+    )
+    answer = answer_to(offer)
+    assert ports(answer) == [0, 9, 9]
+    assert [str(group) for group in answer.group] == ["BUNDLE 1 2"]
 
 
 def test_channels_of_another_transport_are_rejected() -> None:
     offer = read_offer(CHROMIUM.replace("a=group:BUNDLE 0 1 2", "a=group:BUNDLE 0 1"))
     assert offer.channels is None
-    assert ports(answer_to(offer)) == [0, 9, 0]
+    assert ports(answer_to(offer)) == [9, 9, 0]
 
 
 def test_channels_alone_are_an_offer_too() -> None:
     offer = read_offer(CHROMIUM.replace("m=video 51996", "m=video 0"))
     assert offer.video is None
     assert offer.channels is not None
-    assert ports(answer_to(offer)) == [0, 0, 9]
+    assert ports(answer_to(offer)) == [9, 0, 9]
 
 
 def test_extensions_that_one_byte_headers_cannot_hold_are_left_out() -> None:
