@@ -10,6 +10,7 @@
 #define MAX_UNIT_BYTES (64 << 20)
 #define MAX_PIXELS     (8192 * 4352) /* a hostile header reserves no more: 8K, in whole blocks */
 #define CHOSEN_THREADS 4
+#define MAX_SILENT     16  /* access units without a picture: more than any reordering takes */
 #define SILENT         100 /* added to the level of what libavcodec prints; one byte holds it */
 
 _Static_assert(PC_DECODE_PADDING >= AV_INPUT_BUFFER_PADDING_SIZE, "libavcodec reads further");
@@ -19,6 +20,8 @@ struct pc_decoder {
     AVPacket *packet;
     AVFrame *frame;
     bool failed; /* by the last access unit */
+    bool given;  /* a picture, since it */
+    int silent;  /* access units since the last picture */
 };
 
 static int chosen_threads(void)
@@ -81,7 +84,9 @@ int pc_decoder_decode(struct pc_decoder *decoder, const uint8_t *data, size_t si
         avcodec_flush_buffers(decoder->context);
         decoder->context->has_b_frames = 0;
         decoder->failed = false;
+        decoder->silent = 0;
     }
+    decoder->given = false;
     if (size == 0 || size > MAX_UNIT_BYTES)
         return -EBADMSG;
     AVPacket *packet = decoder->packet;
@@ -108,14 +113,27 @@ static bool is_damaged(const AVFrame *frame)
     return (frame->flags & AV_FRAME_FLAG_CORRUPT) != 0 || frame->decode_error_flags != 0;
 }
 
+/* All pictures of an access unit are out. One that was damaged may have made libavcodec expect
+ * pictures that come out of order, after which it gives out none at all: -EBADMSG. */
+static int finish_unit(struct pc_decoder *decoder)
+{
+    decoder->silent = decoder->given ? 0 : decoder->silent + 1;
+    if (decoder->silent <= MAX_SILENT || decoder->failed)
+        return 0;
+    decoder->failed = true;
+    return -EBADMSG;
+}
+
 int pc_decoder_next(struct pc_decoder *decoder, struct pc_decoded *out)
 {
     AVFrame *frame = decoder->frame;
-    memset(out, 0, sizeof *out);
+    *out = (struct pc_decoded){.tag = -1};
     int result = avcodec_receive_frame(decoder->context, frame);
     if (result == AVERROR(EAGAIN) || result == AVERROR_EOF)
-        return 0;
-    out->tag = result < 0 ? -1 : frame->pts;
+        return finish_unit(decoder);
+    decoder->given = true;
+    if (result == 0)
+        out->tag = frame->pts;
     bool damaged = result < 0 || is_damaged(frame);
     decoder->failed = decoder->failed || damaged;
     int refused = damaged ? -EBADMSG : !is_accepted(frame) ? -EOPNOTSUPP : 0;

@@ -34,8 +34,8 @@ void pc_decoder_close(struct pc_decoder *decoder);
 int pc_decoder_decode(struct pc_decoder *decoder, const uint8_t *data, size_t size, int64_t tag);
 
 /* The next picture: 1, and the caller owns what it holds (pc_decoded_release()). 0: there is none.
- * -EBADMSG: one that is damaged, -EOPNOTSUPP: one that is not of 8 bits and 4:2:0, or too large;
- * nothing is in `*out` then but its tag. */
+ * -EBADMSG: one that is damaged, or none for too long; -EOPNOTSUPP: one that is not of 8 bits and
+ * 4:2:0, or too large; nothing is in `*out` then but its tag. */
 int pc_decoder_next(struct pc_decoder *decoder, struct pc_decoded *out);
 
 void pc_decoded_release(struct pc_decoded *picture);
