@@ -18,7 +18,8 @@ either side::
     yes             connected             plays
     yes             silent                makes room after a while, when places are short
     no (lost)       connected             plays on; makes room for others when places are short
-    again           connected, silent     the same viewer, by its seat: ICE restart, plays on
+    again           connected             the same viewer, by its seat: plays on
+    again           silent                the same viewer, by its seat: ICE restart
     no (lost)       on the way            closed
     no (bye)        any                   closed
     any             failed, closed        forgotten
@@ -283,9 +284,11 @@ class Host:
             return
         log.info("viewer %s is back as %s", viewer.peer, peer)
         del self._viewers[viewer.peer]
-        viewer.peer, viewer.present = peer, True
+        viewer.come_back(peer)
         self._viewers[peer] = viewer
-        self._restart(viewer)
+        # Only its link to the server may have broken; if it is the path, the viewer asks.
+        if viewer.silent_for > 0 and viewer.may_restart(0.0):
+            self._restart(viewer)
 
     def _restart(self, viewer: Viewer) -> None:
         """Offer a viewer the session that it has again, to find another path."""

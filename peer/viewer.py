@@ -64,6 +64,11 @@ class Viewer(ConnectionEvents):
             return 0.0
         return max(asyncio.get_running_loop().time() - self._silent_since, 1e-9)
 
+    def come_back(self, peer: str) -> None:
+        """It has joined again under that name. What was sent to the old one may be lost."""
+        self.peer, self.present = peer, True
+        self._restarted_at = float("-inf")
+
     def may_restart(self, spacing_s: float) -> bool:
         """Is the last restart that it may ask for longer ago than that?"""
         now = asyncio.get_running_loop().time()

@@ -3,7 +3,9 @@
 // The way of a visit: the link gives room and token; signalling joins the room; the host's offer
 // makes a session; its first frame shown makes the state "playing". Whatever breaks on the way
 // becomes a state with words (states.js), and where trying again can help, it is tried again.
-// While a picture is on, trouble is told in a toast over it and not in its place.
+// While a picture is on, trouble is told in a toast over it and not in its place. A path that is
+// lost makes the state "resuming": the last picture stays, the server is joined anew where its
+// link broke too, and the host is asked for an ICE restart, until frames come again.
 
 import { Backoff } from "./backoff.js";
 import { keepAwake } from "./awake.js";
@@ -21,6 +23,8 @@ import { Still } from "./still.js";
 const SAMPLE_MS = 1000;
 const OFFER_MS = 10000; // from joining (with a host there) to its offer
 const FRAME_MS = 8000; // from the connection to the first frame
+const RESTART_MS = 2000; // between two requests to restart ICE
+const RESTARTS = 6; // of them without a picture, while the host is there: then a new session
 const HOST_ADRIFT = "The host has lost the server. The picture goes on.";
 const UNREACHABLE_FIRST_TRIES = 3; // failed tries to join before that is called by its name
 const UNREACHABLE_TRIES = 7; // and to come back
@@ -38,6 +42,8 @@ class App {
   #iceServers = [];
   #joined = false;
   #timer = null;
+  #restartTimer = null;
+  #restarts = 0;
   #iceBackoff = new Backoff({ firstMs: 2000, maxMs: 30000 });
   #collector = new Collector();
 
@@ -55,7 +61,8 @@ class App {
     this.frames = new FrameCounter(this.video, () => this.#frameShown());
     setInterval(() => void this.#sample(), SAMPLE_MS);
     window.addEventListener("hashchange", () => this.open());
-    window.addEventListener("online", () => this.#signal?.retryNow());
+    window.addEventListener("online", () => this.#moved());
+    navigator.connection?.addEventListener("change", () => this.#signal?.check());
     window.addEventListener("pagehide", () => this.#leave());
     window.addEventListener("pageshow", ({ persisted }) => persisted && this.open());
   }
@@ -74,7 +81,11 @@ class App {
       return;
     }
     this.#set("connecting");
-    this.#signal = new Signal({ url: signallingUrl(window.location), link: this.#link });
+    this.#signal = new Signal({
+      url: signallingUrl(window.location),
+      link: this.#link,
+      seat: () => this.#session?.seat ?? "",
+    });
     this.#signal.addEventListener("message", ({ detail }) => this.#receive(detail));
     this.#signal.addEventListener("down", ({ detail }) => this.#down(detail));
     this.#signal.start();
@@ -96,21 +107,34 @@ class App {
         this.#joined = true;
         this.#iceServers = iceServers(message.ice_servers);
         this.#hostPresent = message.host_present === true;
-        if (this.#live) this.screen.toast(this.#hostPresent ? null : HOST_ADRIFT);
+        this.#hostIs(message.peers?.[0]);
+        if (this.state === "resuming") this.#resume();
+        else if (this.#live) this.screen.toast(this.#hostPresent ? null : HOST_ADRIFT);
         else if (this.#hostPresent) this.#awaitOffer();
         else this.#set("waiting");
         break;
       case "peer-joined":
         if (message.role !== "host") break;
         this.#hostPresent = true;
-        if (this.#live) this.screen.toast(null);
+        this.#hostIs(message.peer);
+        if (this.state === "resuming") this.#resume();
+        else if (this.#live) this.screen.toast(null);
         else this.#awaitOffer();
+        break;
+      case "refused":
+        if (this.#live) break;
+        this.#endSession();
+        this.#set("full", { detail: `The host says: ${String(message.message)}` });
         break;
       case "peer-left":
         if (message.role === "host") this.#hostLeft(message.reason);
         break;
       case "offer":
-        this.#offered({ peer: message.peer, sdp: String(message.sdp) });
+        this.#offered({
+          peer: message.peer,
+          sdp: String(message.sdp),
+          seat: String(message.seat ?? ""),
+        });
         break;
       case "candidate":
         if (message.peer === this.#session?.peer) {
@@ -130,6 +154,7 @@ class App {
       return;
     }
     const { retryAt } = this.#signal;
+    if (this.state === "resuming") return;
     if (this.#live) {
       const cause = code === "shutting-down" ? "is restarting" : "is out of reach";
       this.screen.toast(`The server ${cause}. The picture goes on.`, retryAt);
@@ -152,7 +177,7 @@ class App {
     this.#hostPresent = false;
     clearTimeout(this.#timer);
     if (reason !== "bye" && this.#live) {
-      this.screen.toast(HOST_ADRIFT);
+      if (this.state === "playing") this.screen.toast(HOST_ADRIFT);
       return;
     }
     this.#endSession();
@@ -166,7 +191,7 @@ class App {
 
   // The session -------------------------------------------------------------------------------
 
-  #offered({ peer, sdp }) {
+  #offered({ peer, sdp, seat }) {
     this.#hostPresent = true;
     if (this.#session?.continues(sdp)) {
       this.#session.peer = peer;
@@ -174,10 +199,12 @@ class App {
       return;
     }
     clearTimeout(this.#timer);
+    this.#resumed();
     let session;
     try {
       session = new Session({
         peer,
+        seat,
         iceServers: this.#iceServers,
         send: (message) => this.#signal?.send(message),
       });
@@ -195,7 +222,9 @@ class App {
         if (session === this.#session) handle(detail);
       });
     on("picture", (stream) => this.#attach(stream));
-    on("connection", (state) => this.#connection(state));
+    on("connected", () => this.#connected());
+    on("lost", () => this.#lose());
+    on("heard", () => this.#heard());
     on("host-stats", (text) => {
       this.host = parseHostStats(text) ?? this.host;
     });
@@ -206,13 +235,13 @@ class App {
 
   /** A picture that runs is kept until the new one is connected; else the new one goes in at once. */
   #attach(stream) {
-    if (this.#leaving && this.state === "playing") this.#pending = stream;
+    if (this.#leaving && this.#showing) this.#pending = stream;
     else this.#show(stream);
   }
 
   #show(stream) {
     this.#pending = null;
-    if (this.state === "playing") this.still.take(this.video);
+    if (this.#showing) this.still.take(this.video);
     this.video.srcObject = stream;
     this.video.play().catch((error) => {
       if (error.name === "NotAllowedError") this.#set("tap-to-play");
@@ -220,17 +249,65 @@ class App {
     });
   }
 
-  #connection(state) {
-    if (state === "connected") {
-      this.#iceBackoff.reset();
-      if (this.#pending) this.#show(this.#pending);
-      this.#leaving?.close();
-      this.#leaving = null;
-      if (this.state === "playing") this.screen.toast(null);
-      else if (this.state === "joining") this.#after(FRAME_MS, () => this.#noPicture());
-    } else if (state === "disconnected" && this.state === "playing") {
-      this.screen.toast("The network has gone quiet. Holding the last picture…");
+  #connected() {
+    this.#iceBackoff.reset();
+    this.#resumed();
+    if (this.#pending) this.#show(this.#pending);
+    this.#leaving?.close();
+    this.#leaving = null;
+    if (this.state === "playing") this.screen.toast(null);
+    else if (this.state === "joining") this.#after(FRAME_MS, () => this.#noPicture());
+  }
+
+  // Losing the path, and finding another -------------------------------------------------------
+
+  #lose() {
+    if (!this.#showing) return;
+    if (this.state !== "resuming") {
+      this.#restarts = 0;
+      this.#signal.urgent = true;
+      this.#set("resuming");
+      this.screen.toast("Reconnecting… The last picture stays.");
+      this.#signal.check();
     }
+    if (this.#restartTimer === null) this.#resume();
+  }
+
+  /** Ask the host for an ICE restart, and again, until the path stands or a frame is shown. */
+  #resume() {
+    clearTimeout(this.#restartTimer);
+    if (this.#signal.joined && this.#hostPresent) {
+      this.#restarts += 1;
+      if (this.#restarts > RESTARTS) {
+        this.#failed("ice", "No path to the host works any more.");
+        return;
+      }
+      this.#signal.send({ type: "restart", peer: this.#session.peer });
+    }
+    this.#restartTimer = setTimeout(() => this.#resume(), RESTART_MS);
+  }
+
+  /** Something comes again. A hidden page is shown no frames. */
+  #heard() {
+    if (this.state !== "resuming") return;
+    this.#resumed();
+    if (document.hidden) this.#set("playing");
+  }
+
+  #resumed() {
+    clearTimeout(this.#restartTimer);
+    this.#restartTimer = null;
+    if (this.#signal) this.#signal.urgent = false;
+  }
+
+  /** The browser has a network again, which need not be the one it had. */
+  #moved() {
+    if (this.#live) this.#signal.reopen();
+    else this.#signal?.retryNow();
+  }
+
+  #hostIs(peer) {
+    if (this.#session && peer) this.#session.peer = peer;
   }
 
   #noPicture() {
@@ -241,11 +318,13 @@ class App {
   #frameShown() {
     if (!this.#session) return; // some browsers show one black frame when a stream ends
     this.still.hide();
-    if (this.state !== "playing") this.#set("playing");
+    if (this.state === "playing") return;
+    this.#resumed();
+    this.#set("playing");
   }
 
   #failed(reason, message) {
-    const wasPlaying = this.state === "playing";
+    const wasPlaying = this.#showing;
     this.#endSession();
     const detail = `The browser says: ${message}`;
     if (reason === "codec") {
@@ -265,17 +344,23 @@ class App {
 
   #endSession() {
     clearTimeout(this.#timer);
-    if (this.state === "playing") this.still.take(this.video);
+    this.#resumed();
+    if (this.#showing) this.still.take(this.video);
     this.#session?.close();
     this.#leaving?.close();
     this.#session = this.#leaving = this.#pending = null;
     this.stats = this.host = null;
   }
 
-  /** Is there a picture whose path stands? It outlives the server, and the host's link to it. */
+  /** Is there a picture on the screen? */
+  get #showing() {
+    return this.state === "playing" || this.state === "resuming";
+  }
+
+  /** … whose path stands or may come back? It outlives the server, and the host's link to it. */
   get #live() {
-    const connected = this.#session?.connected || this.#leaving?.connected;
-    return this.state === "playing" && connected === true;
+    const established = this.#session?.established || this.#leaving?.established;
+    return this.#showing && established === true;
   }
 
   // What a person sees ------------------------------------------------------------------------

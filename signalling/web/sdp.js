@@ -1,18 +1,23 @@
 // What the viewer needs to read of a session description (RFC 8866).
 
 /**
- * Do two offers belong to one transport? True when ICE user name (RFC 8839) and DTLS fingerprint
- * (RFC 8122) are the same: then the second is a renegotiation, else a new session.
+ * Does the second offer go on with the session of the first? True when both show one certificate
+ * (RFC 8122) and have one ICE user name (RFC 8839: a renegotiation) or one session id (RFC 8866
+ * section 5.2: an ICE restart has new user names). Else it begins a new session.
  */
-export function sameTransport(a, b) {
-  const id = identity(a);
-  return id !== null && id === identity(b);
+export function sameSession(a, b) {
+  const fingerprint = attribute(a, "fingerprint")?.toLowerCase();
+  if (!fingerprint || fingerprint !== attribute(b, "fingerprint")?.toLowerCase()) return false;
+  return same(a, b, (sdp) => attribute(sdp, "ice-ufrag")) || same(a, b, sessionId);
 }
 
-function identity(sdp) {
-  const ufrag = attribute(sdp, "ice-ufrag");
-  const fingerprint = attribute(sdp, "fingerprint");
-  return ufrag && fingerprint ? `${ufrag} ${fingerprint.toLowerCase()}` : null;
+function same(a, b, read) {
+  const value = read(a);
+  return value !== null && value === read(b);
+}
+
+function sessionId(sdp) {
+  return sdp.match(/^o=\S+ (\d+) /m)?.[1] ?? null;
 }
 
 function attribute(sdp, name) {

@@ -1,13 +1,20 @@
 // One WebRTC session with the host: answers its offers, trickles candidates, hands out the picture.
 //
-// Events: "picture" (detail: a MediaStream with the one video track), "connection" (detail: an
-// RTCPeerConnectionState), "host-stats" (detail: the text of one message), "failed" (detail:
-// {reason, message}; reason is "codec", "offer" or "ice"). After "failed" or close() none follows.
+// Events: "picture" (detail: a MediaStream with the one video track), "connected", "lost" (there was
+// a path, and nothing comes by it any more), "heard" (something does again), "host-stats" (detail:
+// the text of one message), "failed" (detail: {reason, message}; reason is "codec", "offer" or
+// "ice"). After "failed" or close() none follows.
+//
+// A path that was there and is lost ends the session only after a while: until then another offer
+// of the host may restart ICE (RFC 8445 section 9) and the picture goes on.
 
-import { candidateLine, sameTransport, videoRejected } from "./sdp.js";
+import { candidateLine, sameSession, videoRejected } from "./sdp.js";
 
 const CONNECT_MS = 20000; // from the first answer to a connection
-const DISCONNECTED_MS = 8000; // how long a path may be silent before it counts as failed
+const RESUME_MS = 30000; // how long a lost path may take to come back: the host waits no longer
+const LOOK_MS = 400; // how often we look if something came
+const DISCONNECTED_MS = 300; // a restart of ICE passes through that state for a moment
+const SILENT_LOOKS = 3; // in vain: browsers take some five seconds to call a path disconnected
 const HANG_UP_MS = 300; // lets the server tell first why the host went
 
 export class Session extends EventTarget {
@@ -18,15 +25,20 @@ export class Session extends EventTarget {
   #offered = ""; // the host's last offer, as it was sent
   #gathered = false;
   #timer = null;
+  #lost = false;
+  #watch = null;
+  #silentLooks = 0;
   #closed = false;
+  #established = false;
 
   /**
-   * peer: the host's id; iceServers: as in the welcome; send: carries a message to the server.
-   * Throws what RTCPeerConnection throws.
+   * peer: the host's id; seat: what makes us known to it when we join again; iceServers: as in the
+   * welcome; send: carries a message to the server. Throws what RTCPeerConnection throws.
    */
-  constructor({ peer, iceServers, send }) {
+  constructor({ peer, seat, iceServers, send }) {
     super();
     this.peer = peer;
+    this.seat = seat;
     this.#send = send;
     this.#connection = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
     this.#connection.onicecandidate = ({ candidate }) => this.#trickle(candidate);
@@ -35,9 +47,14 @@ export class Session extends EventTarget {
     this.#connection.ondatachannel = ({ channel }) => this.#opened(channel);
   }
 
-  /** Is this offer a renegotiation of this session? */
+  /** Does this offer go on with this session? */
   continues(sdp) {
-    return !this.#closed && sameTransport(this.#offered, sdp);
+    return !this.#closed && sameSession(this.#offered, sdp);
+  }
+
+  /** Has there been a path, which stands or may come back? */
+  get established() {
+    return this.#established && !this.#closed;
   }
 
   get connected() {
@@ -49,6 +66,8 @@ export class Session extends EventTarget {
     this.#offered = sdp;
     this.#enqueue(async () => {
       const connection = this.#connection;
+      this.#held ??= [];
+      this.#gathered = false;
       try {
         await connection.setRemoteDescription({ type: "offer", sdp });
         const answer = await connection.createAnswer();
@@ -66,7 +85,7 @@ export class Session extends EventTarget {
       const held = this.#held;
       this.#held = null;
       for (const message of held ?? []) this.#send(message);
-      if (!this.connected) this.#failAfter(CONNECT_MS, "No path to the host answered.");
+      if (!this.#established) this.#failAfter(CONNECT_MS, "No path to the host answered.");
     });
   }
 
@@ -90,6 +109,7 @@ export class Session extends EventTarget {
   close() {
     this.#closed = true;
     clearTimeout(this.#timer);
+    clearInterval(this.#watch);
     this.#connection.close();
   }
 
@@ -145,10 +165,42 @@ export class Session extends EventTarget {
 
   #connectionChanged() {
     const state = this.#connection.connectionState;
-    if (state === "connected") clearTimeout(this.#timer);
-    this.#emit("connection", state);
-    if (state === "failed") this.#fail("ice", "No path to the host works any more.");
-    if (state === "disconnected") this.#failAfter(DISCONNECTED_MS, "The path to the host went silent.");
+    if (state === "connected") {
+      clearTimeout(this.#timer);
+      this.#established = true;
+      this.#lost = false;
+      this.#watch ??= this.#look();
+      this.#emit("connected");
+    } else if (state === "failed" && !this.#established) {
+      this.#fail("ice", "No path to the host works.");
+    } else if (this.#established && (state === "failed" || state === "disconnected")) {
+      if (!this.#lost) this.#failAfter(RESUME_MS, "The path to the host went silent.");
+      this.#lost = true;
+      setTimeout(() => this.#lost && this.#emit("lost"), DISCONNECTED_MS);
+    }
+  }
+
+  /** A still picture is sent once a second, and so are the host's figures and reports. */
+  #look() {
+    let before = null;
+    return setInterval(async () => {
+      const heard = await this.#heard();
+      if (heard === before) {
+        this.#silentLooks += 1;
+        if (this.#silentLooks % SILENT_LOOKS === 0) this.#emit("lost");
+      } else {
+        if (this.#silentLooks >= SILENT_LOOKS) this.#emit("heard");
+        this.#silentLooks = 0;
+      }
+      before = heard;
+    }, LOOK_MS);
+  }
+
+  /** Bytes received so far on the path, or what is nearest to them in this browser's statistics. */
+  async #heard() {
+    const entries = [...((await this.report())?.values() ?? [])];
+    const transport = entries.find(({ type }) => type === "transport");
+    return transport?.bytesReceived ?? this.#packets();
   }
 
   #failAfter(ms, message) {

@@ -18,6 +18,10 @@ const PING_MS = 10000; // a ping after this much silence
 const SILENCE_MS = 20000; // and the link counts as dead after this much
 const STABLE_MS = 10000; // a link that held this long starts the backoff afresh
 const OPEN_MS = 10000; // from opening the socket to the welcome
+const URGENT_OPEN_MS = 2000; // the same while a picture waits …
+const URGENT_WAIT_MS = 200; // … and the longest wait before a try,
+const OFFLINE_WAIT_MS = 1000; // also while the browser says that it is offline: it slows down who fails often
+const CHECK_MS = 300; // how long a link that is doubted may take to show that it stands
 
 /** The errors that go with a WebSocket close code; the first is taken if the error's own message did
  * not get through. */
@@ -45,11 +49,15 @@ export class Signal extends EventTarget {
   #heardAt = 0;
   #backoff;
 
-  /** link: {room, token}; url: where signalling is. */
-  constructor({ url, link, backoff = new Backoff() }) {
+  /**
+   * link: {room, token}; url: where signalling is; seat: tells what makes us known to the host as
+   * the one that was here before, or "".
+   */
+  constructor({ url, link, seat = () => "", backoff = new Backoff() }) {
     super();
     this.url = url;
     this.link = link;
+    this.seat = seat;
     this.#backoff = backoff;
   }
 
@@ -60,6 +68,9 @@ export class Signal extends EventTarget {
 
   /** Has the server welcomed us, on the link that stands? */
   joined = false;
+
+  /** Is somebody waiting for a picture that depends on this link? Then tries are quick. */
+  urgent = false;
 
   /** When the next try is due (performance.now() in ms), or null while none is planned. */
   retryAt = null;
@@ -87,6 +98,24 @@ export class Signal extends EventTarget {
     if (!this.#socket) this.#open();
   }
 
+  /** Our address has changed: whatever socket there is leads nowhere. */
+  reopen() {
+    this.#open();
+  }
+
+  /** Find out soon whether the link stands; if not, open another. */
+  check() {
+    if (!this.joined) {
+      this.retryNow();
+      return;
+    }
+    const since = performance.now();
+    this.send({ type: "ping", at: since });
+    this.#after(CHECK_MS, () => {
+      if (this.#heardAt < since) this.#open();
+    });
+  }
+
   /** Leave for good. */
   stop() {
     this.send({ type: "bye" });
@@ -100,11 +129,12 @@ export class Signal extends EventTarget {
     this.#heardAt = performance.now();
     socket.onopen = () => {
       const { room, token } = this.link;
-      this.send({ type: "hello", version: PROTOCOL_VERSION, role: "viewer", room, token });
+      const seat = this.seat();
+      this.send({ type: "hello", version: PROTOCOL_VERSION, role: "viewer", room, token, seat });
     };
     socket.onmessage = (event) => this.#receive(event.data);
     socket.onclose = (event) => this.#closed(event.code, event.reason);
-    this.#after(OPEN_MS, () => this.#closed(1006, ""));
+    this.#after(this.urgent ? URGENT_OPEN_MS : OPEN_MS, () => this.#closed(1006, ""));
   }
 
   #receive(frame) {
@@ -150,10 +180,16 @@ export class Signal extends EventTarget {
     this.#drop();
     const code = error?.code ?? cause[0] ?? null;
     const final = FINAL.has(code) && !error?.retry;
-    const delayMs = final ? null : this.#backoff.next();
+    const delayMs = final ? null : this.#delay();
     if (delayMs !== null) this.#openAfter(delayMs);
     const message = error?.message ?? reason;
     this.dispatchEvent(new CustomEvent("down", { detail: { code, message, delayMs } }));
+  }
+
+  #delay() {
+    const delayMs = this.#backoff.next();
+    if (!this.urgent) return delayMs;
+    return Math.min(delayMs, navigator.onLine ? URGENT_WAIT_MS : OFFLINE_WAIT_MS);
   }
 
   #openAfter(delayMs) {

@@ -32,6 +32,20 @@ export const STATES = Object.freeze({
     title: "Playing",
     text: "",
   },
+  resuming: {
+    tone: "live",
+    title: "Reconnecting",
+    text: "The network has gone quiet. Your place is kept, and the last picture stays.",
+  },
+  full: {
+    tone: "wait",
+    title: "Every place is taken",
+    text: "Stay if you like: the picture starts by itself as soon as somebody leaves.",
+    checks: [
+      "Playcast is not open with this link in another tab or on another device of yours.",
+      "The host can let more people watch (--max-viewers).",
+    ],
+  },
   "tap-to-play": {
     tone: "wait",
     title: "Ready when you are",

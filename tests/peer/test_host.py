@@ -168,7 +168,7 @@ class Stream:
 
     def stats(self) -> StreamStats:
         codecs = {codec: CodecStats(0, 0, 0, 0) for codec in Codec}
-        return StreamStats(640, 360, 0, 3, 1, 0, 0, "x264", codecs)
+        return StreamStats(640, 360, 0, 3, 1, 0, 0, "x264", codecs, ())
 
     def latency(self, *_: object) -> Percentiles:
         return Percentiles(1, 2_000_000, 3_000_000, 4_000_000, 5_000_000)
@@ -418,6 +418,8 @@ async def test_a_viewer_that_comes_back_with_its_seat_goes_on(scene: Scene) -> N
     assert scene.signalling.sent[-1] == Offer("anna2", f"restart 1 of {id(connection)}", seat)
     await scene.signalling.say(Answer("anna2", "fine"), Candidate("anna2", "1 1 udp …"))
     assert connection.candidates == ["1 1 udp …"]
+    await scene.signalling.say(Restart("anna2"))
+    assert connection.restarts == 1, "it was under way already"
     # Only now does the server miss the old link: it is nobody's any more.
     await scene.signalling.say(PeerLeft("anna", "viewer", "lost"))
     assert scene.host.viewers == ("anna2",)
@@ -456,6 +458,11 @@ async def test_a_viewer_may_ask_for_a_restart_now_and_then(scene: Scene) -> None
     early = await scene.join("bob")
     await scene.signalling.say(Restart("bob"))
     assert early.restarts == 0
+    # What was offered to the old name may never have arrived.
+    await scene.signalling.say(PeerJoined("anna2", "viewer", seat=scene.seat_of("anna")))
+    assert connection.restarts == 1
+    await scene.signalling.say(Restart("anna2"))
+    assert connection.restarts == 2
 
 
 async def test_who_is_silent_is_offered_anew_when_the_host_is_back(scene: Scene) -> None:
@@ -598,6 +605,7 @@ async def test_viewers_and_owner_get_reports() -> None:
     stuck = await scene.play("bob")
     stuck.channel.bufferedAmount = 10**6
     scene.signalling.state, scene.signalling.trouble = ClientState.WAITING, "no route"
+    connection.channel.told.clear()  # a report may have come before both were there
     await connection.channel.told.wait()
     await settle()
     await scene.host.close()

@@ -8,7 +8,7 @@ from native import Codec, CodecStats, Percentiles, Stage, StreamStats
 from peer.report import STAGES, Meter, ViewerReport
 
 IDLE = {codec: CodecStats(0, 0, 0, 0) for codec in Codec}
-STATS = StreamStats(1280, 720, 0, 0, 0, 0, 0, "x264", IDLE)
+STATS = StreamStats(1280, 720, 0, 0, 0, 0, 0, "x264", IDLE, ())
 SECOND = 10**9
 
 
