@@ -8,19 +8,21 @@
 static const double headroom = 0.95;
 
 /* A queue of this much is one, plus what the path's noise and a packet's own time may be. */
-static const double queue_us = 5000;
+static const double queue_us = 5000, queue_rest_us = 6000;
 static const double noise_share = 1.5;
 static const double packet_bits = 1200 * 8;
 
 /* While the queue drains, of what comes through; and once it is empty. */
+static const double alone_most = 1.12, give_least = 0.05, give_part = 0.4;
 static const double pause_share = 0.4;
 static const double drain_share = 0.85, resume_share = 0.93;
 
-/* Additive increase, in shares of the capacity a second, and how that grows with each second
- * without a queue. All flows of a bottleneck see much the same capacity, so that they add the same,
- * and give up in proportion: that makes them equal. */
-static const double increase = 0.12, increase_growth = 0.3, increase_most = 1.5;
-static const double increase_after_s = 1.5, increase_least_bps = 200e3;
+/* Additive increase, bit/s a second, doubling with each so much time without a queue; at most so
+ * much of the target. All flows of a bottleneck meet the queue at the same time: they add the same,
+ * whatever the capacity, and give up in proportion. That makes them equal. */
+static const double increase_bps = 100e3, increase_doubling_s = 0.5;
+static const double increase_alone = 1.5, increase_shared = 0.12;
+static const double sure_error = 0.05;
 
 /* How long a capacity is remembered that other flows' packets hide. */
 static const double link_memory_s = 3;
@@ -29,8 +31,8 @@ static const double start_doubling_s = 0.15, start_most = 3;
 
 /* Against traffic that fills the queue: a share of what comes through within trains, which is more
  * than what is left. */
-static const double compete_most = 0.65, compete_least = 0.2, compete_increase = 0.2;
-static const double compete_loss = 0.05, compete_decrease = 0.85;
+static const double compete_most = 0.5, compete_least = 0.1, compete_increase = 0.1;
+static const double compete_loss = 0.02, compete_decrease = 0.75;
 
 /* Beyond so many frame intervals of queue, the next frame would only be late. */
 static const double hold_intervals = 2.5;
@@ -61,7 +63,7 @@ static void enter(struct pc_train_controller *controller, enum pc_congestion_sta
 void pc_train_controller_init(struct pc_train_controller *controller, double start_bps)
 {
     *controller = (struct pc_train_controller){
-        .state = PC_CONGESTION_STARTING, .target_bps = start_bps, .excess = 1};
+        .state = PC_CONGESTION_STARTING, .target_bps = start_bps, .excess = 1, .alone = true};
     pc_train_meter_init(&controller->trains);
 }
 
@@ -98,10 +100,17 @@ static double noise_us(const struct pc_train_controller *controller)
     return pc_train_meter_noise_us(&controller->trains);
 }
 
+/* The larger a flow's share, the sooner it gives way: what a flow sees of others' bursts depends on
+ * when its own frames are due, and must not decide. */
 static double queue_limit_us(const struct pc_train_controller *controller)
 {
-    double packet_us = controller->link_bps > 0 ? packet_bits * 1e6 / controller->link_bps : 0;
-    return queue_us + fmin(packet_us, 30000) + noise_share * fmin(noise_us(controller), 25000);
+    double packet_us = 0, rest = 0;
+    if (controller->link_bps > 0) {
+        packet_us = fmin(packet_bits * 1e6 / controller->link_bps, 30000);
+        rest = fmax(0, 1 - controller->target_bps / controller->link_bps);
+    }
+    double noise = fmin(noise_us(controller), 25000);
+    return queue_us + queue_rest_us * rest * rest + packet_us + noise_share * noise;
 }
 
 static int queue_trains(const struct pc_train_controller *controller)
@@ -132,8 +141,8 @@ static void measure(struct pc_train_controller *controller, const struct pc_path
     struct pc_train_rate rate = capacity(controller);
     if (rate.bps > 0)
         controller->capacity_bps = rate.bps;
-    controller->link_bps =
-        fmax(controller->capacity_bps, controller->link_bps * exp(-dt / link_memory_s));
+    controller->link_bps = fmax(fmax(controller->capacity_bps, rate.pair_bps),
+                                controller->link_bps * exp(-dt / link_memory_s));
     double received = pc_rate_meter_bps(&path->received, 200000) / controller->excess;
     controller->proven_bps = fmax(received, controller->proven_bps * exp(-dt / link_memory_s));
 }
@@ -185,11 +194,28 @@ static double passing_rate(const struct pc_train_controller *controller,
     return clamp(passing, pause_share * within, within);
 }
 
+/* Bytes come through within trains as fast as they are sent over all: nobody else is there. */
+static bool is_alone(const struct pc_train_controller *controller)
+{
+    struct pc_train_rate rate = capacity(controller);
+    return rate.bps <= 0 || rate.bps / controller->excess < alone_most * controller->share_bps;
+}
+
+/* Who has more of the link gives up more of it. */
+static double drain_rate(const struct pc_train_controller *controller)
+{
+    if (controller->alone || controller->link_bps <= 0)
+        return drain_share * controller->share_bps;
+    double part = fmin(1, controller->share_bps / controller->link_bps);
+    return (1 - give_least - give_part * part) * controller->share_bps;
+}
+
 static void cut(struct pc_train_controller *controller, const struct pc_path_meter *path,
                 uint64_t now_ns)
 {
     controller->share_bps = fmin(controller->target_bps, passing_rate(controller, path));
-    controller->target_bps = drain_share * controller->share_bps;
+    controller->alone = is_alone(controller);
+    controller->target_bps = drain_rate(controller);
     controller->congested_ns = now_ns;
     controller->cut_ns = now_ns;
     controller->cuts++;
@@ -238,13 +264,15 @@ static void grow(struct pc_train_controller *controller, double demand, double d
         return;
     double clear_s =
         controller->congested_ns != 0 ? (double)(now_ns - controller->congested_ns) / 1e9 : 100;
-    double share = increase + increase_growth * fmax(0, clear_s - increase_after_s);
-    double step = fmax(fmin(share, increase_most) * controller->link_bps, increase_least_bps) * dt;
     struct pc_train_rate rate = capacity(controller);
-    double again = fmin(controller->proven_bps,
+    bool sure = controller->alone && rate.bps > 0 && rate.error < sure_error;
+    double most = sure ? increase_alone * controller->target_bps
+                       : fmax(increase_bps, increase_shared * controller->link_bps);
+    double step = fmin(increase_bps * exp2(fmin(clear_s / increase_doubling_s, 30)), most) * dt;
+    double again =
+        headroom * fmin(controller->proven_bps,
                         pc_train_meter_rate(&controller->trains, 4).open_bps / controller->excess);
-    again *= headroom;
-    if (again > controller->target_bps)
+    if (sure && again > controller->target_bps)
         controller->target_bps += (again - controller->target_bps) * fmin(1, dt / 0.1);
     double limit = rate.bps > 0
                        ? headroom * rate.bps / controller->excess / fmax(0.5, 1 - rate.error)
@@ -262,7 +290,9 @@ static void drain(struct pc_train_controller *controller, const struct pc_path_m
 {
     double limit = queue_limit_us(controller);
     if ((double)controller->queue_us < limit / 2) {
-        controller->target_bps = fmax(controller->target_bps, resume_share * controller->share_bps);
+        if (controller->alone)
+            controller->target_bps =
+                fmax(controller->target_bps, resume_share * controller->share_bps);
         enter(controller, PC_CONGESTION_STEADY, now_ns);
         return;
     }
@@ -271,7 +301,7 @@ static void drain(struct pc_train_controller *controller, const struct pc_path_m
             fmin(controller->share_bps, capacity(controller).bps / controller->excess);
         if (share_bps > 0) {
             controller->share_bps = share_bps;
-            controller->target_bps = fmin(controller->target_bps, drain_share * share_bps);
+            controller->target_bps = fmin(controller->target_bps, drain_rate(controller));
         }
     }
     if (now_ns < controller->drain_by_ns)
@@ -282,6 +312,7 @@ static void drain(struct pc_train_controller *controller, const struct pc_path_m
     }
     enter(controller, PC_CONGESTION_COMPETING, now_ns);
     controller->clear_since_ns = 0;
+    controller->usual_queue_us = (double)controller->queue_us;
 }
 
 static bool is_flat(const struct pc_train_controller *controller)
@@ -310,17 +341,20 @@ static void compete(struct pc_train_controller *controller, const struct pc_path
         controller->clear_since_ns = 0;
     }
     uint64_t patience_ns = pc_path_meter_rtt_ns(path, now_ns) + 200 * MS;
-    double most = compete_most * controller->capacity_bps / controller->excess;
+    double queue = (double)controller->queue_us;
+    bool falling = queue < controller->usual_queue_us - 2000;
+    controller->usual_queue_us += (queue - controller->usual_queue_us) * fmin(1, dt / 0.3);
     if (pc_path_meter_loss(path) > compete_loss) {
         if (now_ns - controller->cut_ns > patience_ns) {
             controller->target_bps *= compete_decrease;
             controller->cut_ns = now_ns;
         }
-    } else {
+    } else if (!falling) {
         controller->target_bps += compete_increase * controller->link_bps * dt;
     }
+    double link = controller->link_bps / controller->excess;
     controller->target_bps =
-        clamp(controller->target_bps, compete_least * controller->capacity_bps, most);
+        clamp(controller->target_bps, compete_least * link, compete_most * link);
 
     /* At this rate a queue of ours would be gone, and that of others would move: the path is
      * longer than it was. */
@@ -437,7 +471,7 @@ void pc_train_controller_update(struct pc_train_controller *controller,
 
     out->state = controller->state;
     out->target_bps = clamp(controller->target_bps, settings->min_bps, settings->max_bps);
-    double factor = controller->state == PC_CONGESTION_STARTING ? 4 : 1.5;
+    double factor = controller->state == PC_CONGESTION_STARTING ? 4 : controller->alone ? 1.5 : 4;
     out->pacing_bps =
         fmax(factor * out->target_bps, fmin(1.3 * controller->capacity_bps, 4 * out->target_bps));
     out->probe_bps = 0;

@@ -2,6 +2,8 @@
 
 #include <math.h>
 
+#define PAIR_NS        100000
+#define PAIR_BYTES     8000 /* so much makes a figure */
 #define BASE_WINDOW_NS 10000000000ull
 
 static const double noise_gain = 1.0 / 16;
@@ -73,6 +75,11 @@ static void extend(struct pc_train *train, const struct pc_packet_report *report
     train->xy += before_x * (y - train->mean_y);
     train->xz += before_x * (z - train->mean_z);
 
+    bool pair = report->packet.sent_ns - train->last_sent_ns <= PAIR_NS && report[-1].received;
+    if (pair) {
+        train->pair_bytes += report->packet.bytes;
+        train->pair_us += (double)(report->arrived_us - report[-1].arrived_us);
+    }
     train->bytes += report->packet.bytes;
     train->last_sent_ns = report->packet.sent_ns;
     if (report->arrived_us > train->last_arrived_us)
@@ -145,7 +152,7 @@ int pc_train_meter_feedback(struct pc_train_meter *meter, const struct pc_packet
 struct pc_train_rate pc_train_meter_rate(const struct pc_train_meter *meter, int trains)
 {
     struct pc_train_rate rate = {.error = 1};
-    double xx = 0, xy = 0, xz = 0, bytes = 0, open_us = 0;
+    double xx = 0, xy = 0, xz = 0, bytes = 0, open_us = 0, pair_bytes = 0, pair_us = 0;
     double base = pc_windowed_min_any(&meter->base) ? (double)pc_windowed_min_get(&meter->base) : 0;
     const struct pc_train *train;
     for (int back = 0; back < trains && (train = pc_train_meter_get(meter, back)) != NULL; back++) {
@@ -153,8 +160,12 @@ struct pc_train_rate pc_train_meter_rate(const struct pc_train_meter *meter, int
         xy += train->xy;
         xz += train->xz;
         bytes += train->bytes;
+        pair_bytes += train->pair_bytes;
+        pair_us += train->pair_us;
         open_us += fmax(0, (double)train->last_arrived_us - (double)train->sent_ns / 1e3 - base);
     }
+    if (pair_bytes > PAIR_BYTES && pair_us > pair_bytes * 8e6 / rate_most_bps)
+        rate.pair_bps = 8e6 * pair_bytes / pair_us;
     if (xx <= 0)
         return rate;
     rate.bps = xy > xx * 8e6 / rate_most_bps ? 8e6 * xx / xy : rate_most_bps;

@@ -24,6 +24,9 @@ struct pc_train {
     int64_t queue_us;      /* `delay_us` over the path's own */
 
     /* Moments about the means of bytes after the first packet (x), arrival (y), sending (z). */
+    /* Of packets that left back to back: bytes, and the time between their arrivals. */
+    double pair_bytes, pair_us;
+
     double mean_x, mean_y, mean_z, xx, xy, xz, yy;
 };
 
@@ -52,6 +55,7 @@ struct pc_train_rate {
     double bps;   /* at which bytes arrived within trains: 0 = nothing to go by */
     double error; /* of bps, relative, one standard deviation; 1 = unknown */
     double sent_bps;
+    double pair_bps; /* of packets that left back to back: nobody comes between them. 0 = unknown */
     double open_bps; /* bytes over the time from sending to the last arrival, less the path's own
                       * delay: what was free when they came */
 };
