@@ -135,6 +135,35 @@ static void a_picture_outlives_its_decoder(void)
     free(unit.data);
 }
 
+/* Frames that are lost for good, between frames that refer to older ones: what comes is decoded as
+ * if nothing was missing. */
+static void frames_that_refer_past_a_loss_decode(void)
+{
+    struct unit_maker maker;
+    struct pc_decoder *decoder = open_decoder(PC_H264);
+    unit_maker_open(&maker, PC_H264, WIDTH, HEIGHT);
+    int referred = 0;
+    for (int i = 0; i < 30; i++) {
+        int first = maker.step;
+        struct encoded_unit unit = unit_maker_next(&maker, i == 0);
+        if (i % 6 == 5) { /* this one and the next are lost */
+            struct encoded_unit second = unit_maker_next(&maker, false);
+            free(second.data);
+            CHECK(maker.encoder->ops->invalidate(maker.encoder, (uint64_t)first,
+                                                 (uint64_t)first + 1));
+        } else {
+            struct pc_decoded picture = decode_one(decoder, &unit, i);
+            check_alike(&maker.picture, &picture);
+            pc_decoded_release(&picture);
+            referred += i > 0 && i % 6 == 0 && !unit.idr;
+        }
+        free(unit.data);
+    }
+    CHECK_EQ(referred, 4);
+    unit_maker_close(&maker);
+    pc_decoder_close(decoder);
+}
+
 /* Returns how many pictures came out. */
 static int drain(struct pc_decoder *decoder)
 {
@@ -279,6 +308,7 @@ int main(void)
     RUN(vp8_comes_out_at_once_in_odd_sizes_too);
     RUN(the_size_may_change_in_mid_stream);
     RUN(a_picture_outlives_its_decoder);
+    RUN(frames_that_refer_past_a_loss_decode);
     RUN(hostile_h264_is_survived);
     RUN(hostile_vp8_is_survived);
     RUN(junk_and_nothing_are_refused);
