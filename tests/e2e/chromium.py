@@ -30,9 +30,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
+
+from .namespaces import connected_in
 
 EXECUTABLE = "/usr/bin/chromium"
 
@@ -93,12 +96,14 @@ class PageError(Exception):
 class Chromium:
     """One browser process with a fresh profile. Use as an asynchronous context manager.
 
-    ``flags`` are added to :data:`FLAGS`. Leaving the context ends the browser (by its own process
-    group) and removes the profile, whatever happened inside.
+    ``flags`` are added to :data:`FLAGS`; ``space`` names a network namespace to run it in. Leaving
+    the context ends the browser (by its own process group) and removes the profile, whatever
+    happened inside.
     """
 
-    def __init__(self, *flags: str, executable: str = EXECUTABLE) -> None:
+    def __init__(self, *flags: str, executable: str = EXECUTABLE, space: str | None = None) -> None:
         self._flags = flags
+        self._space = space
         self._executable = executable
         self._profile: Path | None = None
         self._process: asyncio.subprocess.Process | None = None
@@ -201,6 +206,7 @@ class Chromium:
     async def _start(self) -> None:
         self._profile = Path(tempfile.mkdtemp(prefix="playcast-chromium-"))
         self._process = await asyncio.create_subprocess_exec(
+            *(("ip", "netns", "exec", self._space) if self._space else ()),
             self._executable,
             *FLAGS,
             *self._flags,
@@ -219,7 +225,13 @@ class Chromium:
             raise ChromiumError(
                 f"no DevTools port after {START_TIMEOUT:.0f} s{self._tail()}"
             ) from error
-        self._socket = await connect(url, max_size=None, ping_interval=None, compression=None)
+        inside = None
+        if self._space:
+            parts = urlsplit(url)
+            inside = connected_in(self._space, (str(parts.hostname), int(parts.port or 0)))
+        self._socket = await connect(
+            url, sock=inside, max_size=None, ping_interval=None, compression=None
+        )
         self._tasks.append(asyncio.create_task(self._drain(self._process)))
         self._tasks.append(asyncio.create_task(self._read(self._socket)))
 

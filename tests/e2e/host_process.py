@@ -16,7 +16,7 @@ import re
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -35,11 +35,15 @@ class HostError(Exception):
 class HostProcess:
     """One run of ``playcast host --json`` with these options, on free ports.
 
-    Leaving the context ends it as Ctrl-C does, and asserts that this is a clean end.
+    With ``--signalling`` among them it makes no server of its own, and there is no link. ``prefix``
+    comes before the command. Leaving the context ends it as Ctrl-C does, and asserts that this is
+    a clean end.
     """
 
-    def __init__(self, *options: str) -> None:
-        self._options = options
+    def __init__(self, *options: str, prefix: Sequence[str] = ()) -> None:
+        self._alone = "--signalling" not in options
+        self._options = ("--port", "0", *options) if self._alone else options
+        self._prefix = prefix
         self._tasks: list[asyncio.Task[None]] = []
         self._said: deque[str] = deque(maxlen=50)
         self._link: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -52,8 +56,9 @@ class HostProcess:
 
     async def __aenter__(self) -> Self:
         self._process = await asyncio.create_subprocess_exec(
+            *self._prefix,
             *(sys.executable, "-P", "-m", "peer"),
-            *("host", "--json", "--port", "0", *self._options),
+            *("host", "--json", *self._options),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -63,8 +68,11 @@ class HostProcess:
         self._tasks = [asyncio.create_task(self._read_reports())]
         self._tasks.append(asyncio.create_task(self._read_words()))
         try:
-            async with asyncio.timeout(START_TIMEOUT):
-                self.link = await self._link
+            if self._alone:
+                async with asyncio.timeout(START_TIMEOUT):
+                    self.link = await self._link
+            else:
+                await self.report(lambda report: report["signalling"] == "joined", START_TIMEOUT)
         except BaseException:
             await self._end(signal.SIGKILL)
             raise
@@ -135,7 +143,7 @@ class HostProcess:
                 self._changed.notify_all()
             if (link := _LINK.search(text)) and not self._link.done():
                 self._link.set_result(link[0])
-        if not self._link.done():
+        if self._alone and not self._link.done():
             self._link.set_exception(HostError(f"ended while starting{self._tail()}"))
 
     async def _end(self, number: signal.Signals) -> None:
