@@ -1,12 +1,12 @@
-"""The core's transport-wide feedback, read by a parser that was written from the draft alone.
-
-draft-holmer-rmcat-transport-wide-cc-extensions-01, section 3.1.
+"""The core's transport-wide feedback, read by others: a parser that was written from the draft
+alone (draft-holmer-rmcat-transport-wide-cc-extensions-01, section 3.1), and GStreamer's.
 """
 
 from __future__ import annotations
 
 import ctypes
 import itertools
+import json
 import random
 import struct
 import subprocess
@@ -16,7 +16,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ("rtcp_write_transport.c",)
+SYSTEM_PYTHON = "/usr/bin/python3"
+GSTREAMER = Path(__file__).with_name("gstreamer_feedback.py")
 LOST = -(2**63)
+TICK_NS = 250_000
 TICKS_PER_REFERENCE = 256
 
 
@@ -132,3 +135,34 @@ def test_a_frame_takes_few_bytes(library: ctypes.CDLL):
     packet = write(library, 0, [1000 + i // 3 for i in range(30)], 1200)
     assert parse(packet) == (0, [1000 + i // 3 for i in range(30)])
     assert len(packet) == 20 + 2 + 30  # one chunk
+
+
+@pytest.mark.e2e
+def test_gstreamer_reads_the_same(library: ctypes.CDLL):
+    rng = random.Random(1)
+    tick = 10**6
+    arrivals = []
+    for _ in range(1000):
+        tick += rng.randrange(600) - 50
+        arrivals.append(LOST if rng.random() < 0.2 else tick)
+    arrivals[-1] = tick
+    feedback = []
+    at = 0
+    while at < len(arrivals):
+        # Not more than is kept open at a time, as a receiver does.
+        packet = write(library, at, arrivals[at : at + rng.randrange(10, 200)], 1200)
+        feedback.append(packet.hex())
+        at += len(parse(packet)[1])
+    result = subprocess.run(
+        [SYSTEM_PYTHON, "-I", GSTREAMER],
+        input=json.dumps({"packets": len(arrivals), "feedback": feedback}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout) == [
+        [number, None if arrival == LOST else arrival * TICK_NS]
+        for number, arrival in enumerate(arrivals)
+    ]
