@@ -24,7 +24,7 @@ static struct {
     uint64_t now_ns, pli_ns, feedback_ns;
     unsigned units, plis, feedback, nacked, packets;
     uint16_t last_sequence;
-    bool restarted; /* numbers may have begun anew since the last unit */
+    bool restarted; /* numbers may have begun anew */
 } run;
 
 static void on_unit(void *context, const struct pc_received_unit *unit)
@@ -38,7 +38,6 @@ static void on_unit(void *context, const struct pc_received_unit *unit)
         REQUIRE(pc_seq_newer(unit->first_sequence, run.last_sequence));
     REQUIRE(run.units > 0 || unit->idr || run.described); /* a descriptor may let any frame be */
     run.units++;
-    run.restarted = false;
     run.last_sequence = unit->first_sequence;
     uint8_t sum = 0; /* a sanitizer sees what is not there */
     for (size_t i = 0; i < unit->size; i++)
