@@ -26,10 +26,13 @@ from importlib.util import find_spec
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from bench.common.display import SCENES
 from bench.common.network_cases import all_cases
 from bench.common.network_plots import DrawnCase, FlowSeries, RunSeries, draw, write_page
 from bench.common.report import Better, Options, Report, format_figure, parse_options
 from bench.common.virtual_session import SessionRun, figures, run_case
+from bench.link.namespaces import may_make_namespaces
+from bench.live.session import LIVE_CASES, TCP_CASES, LiveCase, run_live
 
 UNITS: dict[str, tuple[str, Better]] = {
     "utilisation": ("ratio", "higher"),
@@ -52,6 +55,8 @@ UNITS: dict[str, tuple[str, Better]] = {
     "psnr_db": ("dB", "higher"),
     "fps": ("1/s", "higher"),
 }
+LIVE_SCENE = SCENES["720p30"]
+TCP_CONTENDERS = ("ours", "gcc", "chromium")
 BURSTY = [f"burst{loss}-rtt{rtt}" for loss in (5, 10) for rtt in (60, 100)]
 
 
@@ -90,6 +95,7 @@ def main() -> int:
     report = Report("network", options, {"settle_s": 5})
     tables = Tables()
     run_virtual(options, report, tables)
+    run_live_cases(options, report, tables)
     add_ratios(report, tables)
     if options.html_path is not None:
         write_html(options, tables)
@@ -122,6 +128,42 @@ def run_virtual(options: Options, report: Report, tables: Tables) -> None:
                 tables.drawn[case.name] = DrawnCase(case.name, case.about, png=drawing)
 
 
+def run_live_cases(options: Options, report: Report, tables: Tables) -> None:
+    """Whole programs in namespaces: against aiortc and Chromium, and against the kernel's TCP."""
+    contenders = [
+        "ours",
+        *(name for name in ("gcc", "aiortc", "chromium") if name in options.against),
+    ]
+    rivals = {"aiortc", "chromium"} & set(contenders)
+    cases = [
+        case
+        for case in (*LIVE_CASES, *TCP_CASES)
+        if (case.competitor or rivals) and _live_wanted(options, case)
+    ]
+    if not cases:
+        return
+    if not may_make_namespaces():
+        report.note("the live cases and tcp-… were left out: they need root and /dev/net/tun")
+        return
+    for case in cases:
+        names = [name for name in contenders if not case.competitor or name in TCP_CONTENDERS]
+        if case.competitor and "gcc" not in names:
+            names.append("gcc")
+        for seed in range(1, options.runs + 1):
+            runs = [run_live(case, name, LIVE_SCENE, seed) for name in names]
+            for run in runs:
+                found = run.figures()
+                tables.add(case.name, run.contender, found)
+                add_figures(report, case.name, run.contender, found)
+            if options.html_path is not None and seed == 1:
+                drawing = draw(case.name, [run.series() for run in runs])
+                tables.drawn[case.name] = DrawnCase(case.name, case.about, png=drawing)
+
+
+def _live_wanted(options: Options, case: LiveCase) -> bool:
+    return options.wants(case.name) and (case.quick or not options.quick or bool(options.only))
+
+
 def wanted(options: Options, controller: str) -> bool:
     """Ours and what others do against loss always; `gcc` unless --against leaves it out."""
     return controller != "gcc" or not options.against or "gcc" in options.against
@@ -139,6 +181,14 @@ def add_ratios(report: Report, tables: Tables) -> None:
     share = _ratio(tables, ["cubic"], "share", "gcc")
     if share is not None:
         report.add("network.cubic.share_over_gcc", share, "ratio", better="higher")
+    share = _ratio(tables, ["tcp-cubic"], "share", "gcc")
+    if share is not None:
+        report.add("network.tcp-cubic.share_over_gcc", share, "ratio", better="higher")
+    delay = _ratio(tables, ["live-5.1"], "frame_delay_p95_ms", "chromium")
+    rate = _ratio(tables, ["live-5.1"], "mbps", "chromium")
+    if delay is not None and rate is not None:
+        report.add("network.live-5.1.frame_delay_p95_over_chromium", delay, "ratio")
+        report.add("network.live-5.1.mbps_over_chromium", rate, "ratio", better="higher")
     for name in ("misses", "overhead"):
         ratio = _ratio(tables, BURSTY, name, "fec20")
         if ratio is not None:

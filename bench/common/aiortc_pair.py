@@ -68,17 +68,20 @@ def _connection(aiortc: Any) -> Any:
     return aiortc.RTCPeerConnection(aiortc.RTCConfiguration(iceServers=[]))
 
 
-async def _read_sdp(aiortc: Any) -> Any:
+async def read_sdp(aiortc: Any) -> Any:
+    """The other side's description."""
     line = await asyncio.to_thread(sys.stdin.readline)
     return aiortc.RTCSessionDescription(**json.loads(line))
 
 
-def _print_sdp(connection: Any) -> None:
+def print_sdp(connection: Any) -> None:
+    """Our description, for the other side."""
     local = connection.localDescription
     print("sdp", json.dumps({"type": local.type, "sdp": local.sdp}), flush=True)
 
 
-async def _stopped() -> None:
+async def stopped() -> None:
+    """Until the parent has seen enough."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -92,9 +95,9 @@ async def _send(scene: Scene, display: str) -> None:
     codecs = aiortc.RTCRtpSender.getCapabilities("video").codecs
     transceiver.setCodecPreferences([codec for codec in codecs if codec.name == "H264"])
     await connection.setLocalDescription(await connection.createOffer())
-    _print_sdp(connection)
-    await connection.setRemoteDescription(await _read_sdp(aiortc))
-    await _stopped()
+    print_sdp(connection)
+    await connection.setRemoteDescription(await read_sdp(aiortc))
+    await stopped()
     print("{}", flush=True)
     os._exit(0)  # a grab may be waiting for a picture that nobody paints any more
 
@@ -142,18 +145,19 @@ async def _receive(scene: Scene) -> None:
     readers: list[asyncio.Task[None]] = []
 
     def on_track(track: Any) -> None:
-        readers.append(asyncio.create_task(_read_frames(track, rows)))
+        readers.append(asyncio.create_task(read_frames(track, rows)))
 
     connection.on("track", on_track)
-    await connection.setRemoteDescription(await _read_sdp(aiortc))
+    await connection.setRemoteDescription(await read_sdp(aiortc))
     await connection.setLocalDescription(await connection.createAnswer())
-    _print_sdp(connection)
-    await _stopped()
+    print_sdp(connection)
+    await stopped()
     print(json.dumps({"frames": rows}), flush=True)
     os._exit(0)  # closing aiortc's connections takes seconds
 
 
-async def _read_frames(track: Any, rows: list[tuple[int, int, int]]) -> None:
+async def read_frames(track: Any, rows: list[tuple[int, int, int]]) -> None:
+    """Every picture of a track that has a valid code: its number, when drawn and when decoded."""
     import numpy as np
 
     from native import read_pattern

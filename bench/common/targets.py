@@ -9,8 +9,9 @@ def _network() -> dict[str, float]:
         "network.cubic.share_over_gcc": 2.0,
         "network.burst5-10.misses_over_fec20": 0.68,
         "network.burst5-10.overhead_over_fec20": 0.6,
-        "network.live.frame_delay_p95_over_chromium": 1 / 3,
-        "network.live.mbps_over_chromium": 1.1,
+        "network.tcp-cubic.share_over_gcc": 2.0,
+        "network.live-5.1.frame_delay_p95_over_chromium": 0.33,
+        "network.live-5.1.mbps_over_chromium": 1.1,
     }
     for case in ("5.1", "5.2", "5.3"):
         for suite in ("rfc8867", "x10"):
