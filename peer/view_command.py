@@ -95,7 +95,7 @@ class _View:
         self._options = options
         self._link = link
         self._done = asyncio.Event()
-        self._failure: ViewingError | None = None
+        self._failure: BaseException | None = None
         self._recorder: Recorder | None = None
         self._window: PictureWindow | None = None
         self._pictured = False
@@ -143,21 +143,21 @@ class _View:
         from peer.viewing import NoPicture
 
         viewing = self._spawn(self._viewing.run())
-        ends = {viewing, self._spawn(self._report()), self._spawn(self._wait_done())}
+        self._spawn(self._report())
         if self._options.duration:
             self._spawn(self._end_after(self._options.duration))
         if self._window is not None:
             self._spawn(self._watch_window(self._window))
         try:
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            done = self._spawn(self._wait_done())
+            await asyncio.wait({viewing, done}, return_when=asyncio.FIRST_COMPLETED)
             pictured = self._pictured or self._viewing.seen
             if pictured and clock_ns() - self._reported_ns > LAST_REPORT_NS:
                 self._show_report()
             if self._failure is not None:
                 raise self._failure
-            for task in ends:
-                if task.done():
-                    task.result()
+            if viewing.done():
+                viewing.result()
         except NoPicture as error:
             raise ViewingError(_advice(error, self._link)) from error
         except SignallingRefused as error:
@@ -207,15 +207,17 @@ class _View:
         except MediaStreamError:
             return
         except WindowError as error:
-            self._fail(str(error))
-        except OSError as error:
-            self._fail(f"--snapshot: cannot write {self._options.snapshot}: {_words(error)}")
+            raise ViewingError(str(error)) from error
 
     def _take_snapshot(self, picture: Picture) -> None:
         from peer.recording import write_png
 
         options = self._options
-        write_png(picture, options.snapshot)
+        try:
+            write_png(picture, options.snapshot)
+        except OSError as error:
+            reason = f"--snapshot: cannot write {options.snapshot}: {_words(error)}"
+            raise ViewingError(reason) from error
         self._status.say(f"Snapshot: {options.snapshot}, {picture.width} x {picture.height}")
         if not (options.record or options.window or options.duration):
             self._done.set()
@@ -235,7 +237,9 @@ class _View:
             raise ViewingError(f"--record: cannot write {path}: {_words(error)}") from error
 
     def _recording_failed(self, error: OSError) -> None:
-        self._fail(f"--record: cannot write {self._options.record}: {_words(error)}")
+        reason = f"--record: cannot write {self._options.record}: {_words(error)}"
+        self._failure = self._failure or ViewingError(reason)
+        self._done.set()
 
     async def _watch_window(self, window: PictureWindow) -> None:
         while window.alive():  # noqa: ASYNC110 (SDL has no descriptor)
@@ -284,14 +288,16 @@ class _View:
     async def _wait_done(self) -> None:
         await self._done.wait()
 
-    def _fail(self, reason: str) -> None:
-        self._failure = self._failure or ViewingError(reason)
-        self._done.set()
-
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
+        task.add_done_callback(self._task_ended)
         return task
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failure = self._failure or error
+            self._done.set()
 
     async def _end_tasks(self) -> None:
         for task in self._tasks:

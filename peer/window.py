@@ -71,12 +71,12 @@ class PictureWindow:
         if self._size != (picture.width, picture.height):
             self._make_texture(picture.width, picture.height)
         if picture.full_range:
-            mode = sdl.SDL_YUV_CONVERSION_JPEG
+            mode = sdl.surface.SDL_YUV_CONVERSION_JPEG
         elif picture.matrix in BT601:
-            mode = sdl.SDL_YUV_CONVERSION_BT601
+            mode = sdl.surface.SDL_YUV_CONVERSION_BT601
         else:
-            mode = sdl.SDL_YUV_CONVERSION_BT709
-        sdl.SDL_SetYUVConversionMode(mode)
+            mode = sdl.surface.SDL_YUV_CONVERSION_BT709
+        sdl.surface.SDL_SetYUVConversionMode(mode)
         planes = [
             argument
             for plane in (picture.y, picture.u, picture.v)
