@@ -1,4 +1,4 @@
-"""The media core, typed: hubs, peers, sources, streams and taps of `native/src`.
+"""The media core, typed: hubs, peers, sources, streams, taps and receptions of `native/src`.
 
     with Hub(["127.0.0.1"]) as hub:
         stream = Stream(Source.pattern(1280, 720), StreamSettings(fps=60), hub)
@@ -7,7 +7,9 @@
         peer.set_keys(SrtpProfile.AEAD_AES_128_GCM, send_key, receive_key)
         peer.send(stream, MediaSettings(Codec.H264, payload_type=96, ssrc=1))
 
-Capturing, encoding and sending run in the core's threads, without Python. Every call may be made
+    reception = Reception(peer, ReceiveSettings(Codec.H264, payload_type=96))   # the other way
+
+Capturing, encoding, sending, receiving and decoding run in the core's threads, without Python. Every call may be made
 from any thread. Times are nanoseconds of CLOCK_MONOTONIC unless a name says otherwise. Errors are
 drawn in `native.errors`.
 """

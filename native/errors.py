@@ -4,11 +4,12 @@
     ├── OSError
     │   └── NativeError              a call failed: errno says how, strerror says what in words
     │       ├── InvalidArgument      misuse (EINVAL); a ValueError too
-    │       └── StreamEnded          the stream behind a tap is closed (EPIPE); an EOFError too
+    │       └── StreamEnded          a tap's stream or a reception's peer is closed (EPIPE); an
+    │                                EOFError too
     └── ValueError
-        └── HandleClosed             a hub, peer, source, stream or tap was used after its close
+        └── HandleClosed             a hub, peer, source, stream … was used after its close
 
-Bad input from a network never raises: it is counted in HubStats and PeerStats.
+Bad input from a network never raises: it is counted in HubStats, PeerStats and ReceptionStats.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class InvalidArgument(NativeError, ValueError):
 
 
 class StreamEnded(NativeError, EOFError):
-    """The stream was closed: nothing more will come out of this tap."""
+    """The stream or the peer was closed: nothing more will come out of this tap or reception."""
 
 
 class HandleClosed(ValueError):

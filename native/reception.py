@@ -227,6 +227,8 @@ class Reception(Handle):
     closed before or after its peer and hub; when those are closed first, StreamEnded is raised once
     everything was read.
 
+    Pictures are for one thread to read, and access units for one; the rest may be called from any.
+
     NativeError with EBUSY: the peer has a reception. InvalidArgument: settings out of range.
     """
 
