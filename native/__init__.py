@@ -7,11 +7,11 @@
         peer.set_keys(SrtpProfile.AEAD_AES_128_GCM, send_key, receive_key)
         peer.send(stream, MediaSettings(Codec.H264, payload_type=96, ssrc=1))
 
-    reception = Reception(peer, ReceiveSettings(Codec.H264, payload_type=96))   # the other way
+    reception = Reception(peer, ReceiveSettings(Codec.H264, payload_type=96))  # the other way
 
-Capturing, encoding, sending, receiving and decoding run in the core's threads, without Python. Every call may be made
-from any thread. Times are nanoseconds of CLOCK_MONOTONIC unless a name says otherwise. Errors are
-drawn in `native.errors`.
+Capturing, encoding, sending, receiving and decoding run in the core's threads, without Python.
+Every call may be made from any thread. Times are nanoseconds of CLOCK_MONOTONIC unless a name says
+otherwise. Errors are drawn in `native.errors`.
 """
 
 from native.address import Address
