@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aioice import Candidate, Connection, stun
-from aioice.ice import CandidatePair
+from aioice.ice import CandidatePair, ConnectionClosed
 
 from native import Address
 from peer._aiortc.agent import MAX_PAIRS
@@ -297,3 +297,279 @@ async def test_malformed_candidates_are_refused(hub: MediaHub, line: str) -> Non
     with pytest.raises(SdpError, match="candidate is malformed"):
         await ice.add_candidate(line)
     await ice.close()
+
+
+# A viewer that moves ----------------------------------------------------------------------------
+
+
+class Nat(asyncio.DatagramProtocol):
+    """Stands between a viewer and the hub; the hub sees one port of ours, then another."""
+
+    def __init__(self, hub: tuple[str, int]) -> None:
+        self._hub = hub
+        self._viewer: tuple[str, int] | None = None
+        self._inside: asyncio.DatagramTransport
+        self._outside: asyncio.DatagramTransport
+        self.forwarded = 0
+
+    @classmethod
+    async def open(cls, hub: tuple[str, int]) -> Nat:
+        nat = cls(hub)
+        loop = asyncio.get_running_loop()
+        nat._inside, _ = await loop.create_datagram_endpoint(
+            lambda: nat, local_addr=("127.0.0.1", 0)
+        )
+        await nat.rebind()
+        return nat
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """What the viewer takes for the hub."""
+        host, port = self._inside.get_extra_info("sockname")
+        return host, port
+
+    @property
+    def port(self) -> int:
+        """Where the hub sees the viewer now."""
+        return int(self._outside.get_extra_info("sockname")[1])
+
+    async def rebind(self) -> None:
+        """Forget the binding: another port, and what goes to the old one gets nowhere."""
+        old = getattr(self, "_outside", None)
+        loop = asyncio.get_running_loop()
+        self._outside, _ = await loop.create_datagram_endpoint(
+            lambda: _Outside(self), local_addr=("127.0.0.1", 0)
+        )
+        if old is not None:
+            old.close()
+
+    def close(self) -> None:
+        self._inside.close()
+        self._outside.close()
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self._viewer = addr
+        self._outside.sendto(data, self._hub)
+
+    def inward(self, data: bytes) -> None:
+        if self._viewer is not None:
+            self.forwarded += 1
+            self._inside.sendto(data, self._viewer)
+
+
+class _Outside(asyncio.DatagramProtocol):
+    def __init__(self, nat: Nat) -> None:
+        self._nat = nat
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self._nat.inward(data)
+
+
+async def behind_nat(ice: IceTransport, remote: Connection, nat: Nat) -> None:
+    """Connect a viewer whose candidates are all of its own network."""
+    ice.gather()
+    await remote.gather_candidates()
+    remote.remote_username, remote.remote_password = ice.ufrag, ice.password
+    await remote.add_remote_candidate(
+        Candidate("1", 1, "udp", 2**31 - 1, *nat.address, type="host")
+    )
+    await remote.add_remote_candidate(None)
+    # As a STUN server told it, and better than what is found out by a check.
+    mapped = f"1 1 udp 2130706431 127.0.0.1 {nat.port} typ host"
+    parameters = Transport(
+        remote.local_username, remote.local_password, (), setup="active", candidates=(mapped,)
+    )
+    await connect(ice, remote, parameters)
+
+
+async def test_a_new_port_of_a_nat_is_followed(hub: MediaHub, remote: Connection) -> None:
+    """No restart, no signalling: an authentic check from the new port is enough."""
+    slow = IceTiming(consent=3600, consent_retry=0.01, silence=3600)  # no check of ours is due
+    events = Events()
+    ice = IceTransport(hub, IceSettings(timing=slow), events)
+    nat = await Nat.open(("127.0.0.1", hub.port))
+    await behind_nat(ice, remote, nat)
+    assert (await events.paths.get())[1].port == nat.port
+    await nat.rebind()
+    # What a viewer's stack does every few seconds.
+    [pair] = [p for p in remote._check_list if p.nominated]
+    request = remote.build_request(pair, nominate=False)
+    key = ice.password.encode()
+    await asyncio.wait_for(pair.protocol.request(request, pair.remote_addr, key), 5)
+    async with asyncio.timeout(5):
+        assert (await events.paths.get())[1].port == nat.port
+    await ice.send(b"\x16 there")
+    assert await asyncio.wait_for(remote.recv(), 5) == b"\x16 there"
+    await remote.send(b"\x16 and back again")
+    assert await asyncio.wait_for(ice.recv(), 5) == b"\x16 and back again"
+    assert events.consent.empty(), "nobody had to notice"
+    await ice.close()
+    nat.close()
+
+
+async def test_a_check_with_a_wrong_password_moves_nobody(
+    hub: MediaHub, remote: Connection
+) -> None:
+    events = Events()
+    ice = IceTransport(hub, IceSettings(timing=QUICK), events)
+    await connect(ice, remote, await meet(ice, remote))
+    await events.paths.get()
+    message = stun.Message(stun.Method.BINDING, stun.Class.REQUEST)
+    message.attributes["USERNAME"] = f"{ice.ufrag}:{remote.local_username}"
+    message.attributes["PRIORITY"] = 1
+    message.add_message_integrity(b"guessed" * 4)
+    hub.ports[0].dispatch(bytes(message), ("127.0.0.1", 9))
+    for _ in range(3):
+        ice.doubt()
+        await asyncio.sleep(QUICK.consent)
+    assert events.paths.empty()
+    assert events.consent.empty()
+    await ice.close()
+
+
+async def test_silence_that_is_suspected_is_noticed_at_once(
+    hub: MediaHub, remote: Connection
+) -> None:
+    timing = IceTiming(consent=3600, consent_retry=0.01, silence=0.05, consent_expiry=3600)
+    events = Events()
+    ice = IceTransport(hub, IceSettings(timing=timing), events)
+    await connect(ice, remote, await meet(ice, remote))
+    protocol = remote._protocols[0]
+    hear = protocol.datagram_received
+    ice.doubt()  # without reason
+    protocol.datagram_received = lambda data, addr: None  # type: ignore[method-assign]
+    async with asyncio.timeout(10):
+        ice.doubt()
+        assert await events.consent.get() is False
+        protocol.datagram_received = hear  # type: ignore[method-assign]
+        assert await events.consent.get() is True
+    assert events.consent.empty()
+    await ice.close()
+
+
+async def _closed(agent: Connection) -> None:
+    assert isinstance(await agent.get_event(), ConnectionClosed)
+
+
+# Restarts ---------------------------------------------------------------------------------------
+
+
+async def restarted(ice: IceTransport) -> tuple[Connection, Transport]:
+    """Restart; returns the viewer's side of the new generation, gathered."""
+    before = (ice.ufrag, ice.password)
+    ice.restart()
+    assert ice.ufrag != before[0]
+    assert ice.password != before[1]
+    remote = Connection(ice_controlling=False)
+    await remote.gather_candidates()
+    remote.remote_username, remote.remote_password = ice.ufrag, ice.password
+    for line in ice.candidates:
+        await remote.add_remote_candidate(Candidate.from_sdp(line))
+    await remote.add_remote_candidate(None)
+    lines = tuple(c.to_sdp() for c in remote.local_candidates)
+    return remote, Transport(remote.local_username, remote.local_password, (), candidates=lines)
+
+
+async def test_a_restart_moves_the_path_and_dtls_goes_on(hub: MediaHub, remote: Connection) -> None:
+    events = Events()
+    ice = IceTransport(hub, IceSettings(timing=QUICK), events)
+    await connect(ice, remote, await meet(ice, remote))
+    await events.paths.get()
+    gone: asyncio.Task[None] = asyncio.ensure_future(_closed(ice.agent))
+    receiving = asyncio.create_task(ice.recv())  # as aiortc's DTLS does all the time
+    again, parameters = await restarted(ice)
+    await ice.send(b"\x16 by the old path")
+    assert await asyncio.wait_for(remote.recv(), 5) == b"\x16 by the old path"
+    await connect(ice, again, parameters)
+    assert (await events.paths.get())[1].port == again.local_candidates[0].port
+    assert events.paths.empty()
+    await again.send(b"\x16 to the same reader")
+    assert await asyncio.wait_for(receiving, 5) == b"\x16 to the same reader"
+    await ice.send(b"\x16 by the new path")
+    assert await asyncio.wait_for(again.recv(), 5) == b"\x16 by the new path"
+    await asyncio.wait_for(gone, 5)
+    assert set(hub.ports[0]._by_user) == {ice.ufrag}
+    assert not events.expired.is_set()
+    await ice.close()
+    await again.close()
+    assert not hub.ports[0]._by_user
+    assert not hub.ports[0]._by_address
+
+
+async def test_an_address_of_both_generations_is_the_new_ones(
+    hub: MediaHub, remote: Connection
+) -> None:
+    """A late check of the old generation must not take DTLS away with it when it ends."""
+    events = Events()
+    ice = IceTransport(hub, IceSettings(), events)
+    await connect(ice, remote, await meet(ice, remote))
+    await events.paths.get()
+    old = ice.agent
+    again, parameters = await restarted(ice)
+    gone = asyncio.ensure_future(_closed(old))
+    told = events.on_path
+
+    def late_check(socket: int, to: Address, channel: int) -> None:
+        hub.ports[0].learn((to.host, to.port), old._protocols[0])
+        told(socket, to, channel)
+
+    events.on_path = late_check  # type: ignore[method-assign]
+    await connect(ice, again, parameters)
+    await asyncio.wait_for(gone, 5)
+    await again.send(b"\x16 who hears this?")
+    assert await asyncio.wait_for(ice.recv(), 5) == b"\x16 who hears this?"
+    await ice.close()
+    await again.close()
+
+
+async def test_a_restart_brings_back_who_was_silent(hub: MediaHub, remote: Connection) -> None:
+    events = Events()
+    timing = IceTiming(consent=0.05, consent_retry=0.01, silence=0.05, connect=10)
+    ice = IceTransport(hub, IceSettings(timing=timing), events)
+    await connect(ice, remote, await meet(ice, remote))
+    remote._protocols[0].datagram_received = lambda data, addr: None  # type: ignore[method-assign]
+    async with asyncio.timeout(10):
+        assert await events.consent.get() is False
+        again, parameters = await restarted(ice)
+        await connect(ice, again, parameters)
+        assert await events.consent.get() is True
+    await ice.close()
+    await again.close()
+
+
+async def test_a_restart_that_nobody_answers_changes_nothing(
+    hub: MediaHub, remote: Connection
+) -> None:
+    events = Events()
+    ice = IceTransport(hub, IceSettings(timing=IceTiming(connect=0.2)), events)
+    await connect(ice, remote, await meet(ice, remote))
+    await events.paths.get()
+    unanswered, _ = await restarted(ice)
+    unreachable, parameters = await restarted(ice)
+    await unreachable.close()
+    with pytest.raises(ConnectionError, match="no candidate pair works"):
+        await ice.connect(parameters)
+    await ice.send(b"\x16 still here")
+    assert await asyncio.wait_for(remote.recv(), 5) == b"\x16 still here"
+    assert events.paths.empty()
+    assert events.consent.empty()
+    await ice.close()
+    await unanswered.close()
+    assert not hub.ports[0]._by_user
+
+
+async def test_candidates_of_the_old_generation_stay_there(
+    hub: MediaHub, remote: Connection
+) -> None:
+    ice = IceTransport(hub, IceSettings(), Events())
+    await connect(ice, remote, await meet(ice, remote))
+    old = ice.agent
+    again, _ = await restarted(ice)
+    line = "1 1 udp 1 127.0.0.2 9 typ host generation 0 ufrag"
+    await ice.add_candidate(f"{line} {remote.local_username} network-cost 999")
+    assert [c.host for c in old.remote_candidates].count("127.0.0.2") == 1
+    await ice.add_candidate(f"{line} {again.local_username} network-cost 999")
+    assert [c.host for c in old.remote_candidates].count("127.0.0.2") == 1
+    assert [c.host for c in ice._newest.agent.remote_candidates] == ["127.0.0.2"]
+    await ice.close()
+    await again.close()
