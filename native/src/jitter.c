@@ -1,64 +1,12 @@
 #include "jitter.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "quickest_way.h"
+#include "jitter_state.h"
 
 #define SLACK 256 /* packets before the first one that may still come */
-
-struct slot {
-    bool here;
-    bool padding, begins, ends, idr, recovered;
-    /* What is known of the way from its frame's first packet to here. Padding repeats what is known
-     * at the packet before it, once that is `anchored`. */
-    bool anchored, continuous;
-    uint8_t descriptor_bytes;
-    uint16_t payload_bytes;
-    uint32_t timestamp;
-    int64_t sequence;
-    int64_t first;
-    uint64_t arrived_ns;
-    uint8_t *memory; /* payload, then descriptor */
-};
-
-struct pc_jitter {
-    bool started;
-    bool synchronised; /* the frame before `next` was given out */
-    int64_t next;      /* what is before was given out or let go */
-    bool at_frame;     /* … and `next` begins a frame, or is padding before one */
-    int64_t end;       /* after the last packet that came */
-    struct pc_frame_references references;
-    struct pc_quickest_way way;
-    uint64_t target_ns;
-
-    bool idr_seen;
-    uint32_t idr_timestamp;
-    uint64_t idr_seen_ns;
-    uint64_t dropped;
-
-    int taken; /* index of the frame that was taken, -1 = none */
-    int frame_count;
-    struct pc_jitter_frame frames[PC_JITTER_FRAMES]; /* whole, in order of sequence */
-
-    int free_count;
-    uint8_t *free_memory[PC_JITTER_PACKETS];
-    struct slot slots[PC_JITTER_PACKETS];
-};
-
-static struct slot *slot_at(struct pc_jitter *jitter, int64_t sequence)
-{
-    return &jitter->slots[(uint64_t)sequence % PC_JITTER_PACKETS];
-}
-
-/* NULL when the packet is not here. */
-static struct slot *find(struct pc_jitter *jitter, int64_t sequence)
-{
-    struct slot *slot = slot_at(jitter, sequence);
-    return slot->here && slot->sequence == sequence ? slot : NULL;
-}
 
 struct pc_jitter *pc_jitter_create(uint64_t target_ns)
 {
@@ -70,14 +18,6 @@ struct pc_jitter *pc_jitter_create(uint64_t target_ns)
     return jitter;
 }
 
-static void empty(struct pc_jitter *jitter, struct slot *slot)
-{
-    if (slot->memory != NULL)
-        jitter->free_memory[jitter->free_count++] = slot->memory;
-    slot->memory = NULL;
-    slot->here = false;
-}
-
 void pc_jitter_set_target(struct pc_jitter *jitter, uint64_t target_ns)
 {
     jitter->target_ns = target_ns;
@@ -86,7 +26,7 @@ void pc_jitter_set_target(struct pc_jitter *jitter, uint64_t target_ns)
 void pc_jitter_reset(struct pc_jitter *jitter)
 {
     for (int i = 0; i < PC_JITTER_PACKETS; i++)
-        empty(jitter, &jitter->slots[i]);
+        pc_jitter_empty(jitter, &jitter->slots[i]);
     pc_references_init(&jitter->references);
     jitter->way = (struct pc_quickest_way){0};
     jitter->started = jitter->synchronised = jitter->at_frame = jitter->idr_seen = false;
@@ -104,45 +44,11 @@ void pc_jitter_destroy(struct pc_jitter *jitter)
     free(jitter);
 }
 
-/* ---- Letting go ---- */
-
-static void remove_frames(struct pc_jitter *jitter, int count)
-{
-    jitter->frame_count -= count;
-    memmove(jitter->frames, jitter->frames + count,
-            (size_t)jitter->frame_count * sizeof jitter->frames[0]);
-}
-
-/* Everything before `next` goes. The frames of which something was here count as dropped, but for
- * the one from `given` on. */
-static void advance(struct pc_jitter *jitter, int64_t next, int64_t given)
-{
-    int64_t stop = next < jitter->end ? next : jitter->end;
-    bool counted = false;
-    uint32_t timestamp = 0;
-    for (int64_t i = jitter->next; i < stop; i++) {
-        struct slot *slot = find(jitter, i);
-        if (slot == NULL)
-            continue;
-        if (i < given && !slot->padding && (!counted || slot->timestamp != timestamp)) {
-            jitter->dropped++;
-            counted = true;
-            timestamp = slot->timestamp;
-        }
-        empty(jitter, slot);
-    }
-    jitter->next = next;
-    int gone = 0;
-    while (gone < jitter->frame_count && jitter->frames[gone].first < next)
-        gone++;
-    remove_frames(jitter, gone);
-}
-
 /* ---- Whole frames ---- */
 
 static void describe(struct pc_jitter *jitter, struct pc_jitter_frame *frame)
 {
-    const struct slot *slot = find(jitter, frame->first);
+    const struct pc_jitter_slot *slot = pc_jitter_find(jitter, frame->first);
     if (frame->described || slot->descriptor_bytes == 0)
         return;
     frame->described =
@@ -171,17 +77,17 @@ static void add_frame(struct pc_jitter *jitter, int64_t first, int64_t last)
             return; /* older than all that wait */
         jitter->synchronised = false;
         jitter->at_frame = true;
-        advance(jitter, jitter->frames[0].last + 1, INT64_MAX);
+        pc_jitter_advance(jitter, jitter->frames[0].last + 1, INT64_MAX);
         at--;
     }
     struct pc_jitter_frame frame = {
         .first = first,
         .last = last,
-        .timestamp = slot_at(jitter, first)->timestamp,
+        .timestamp = pc_jitter_slot_at(jitter, first)->timestamp,
         .first_packet_ns = UINT64_MAX,
     };
     for (int64_t i = first; i <= last; i++) {
-        const struct slot *slot = slot_at(jitter, i);
+        const struct pc_jitter_slot *slot = pc_jitter_slot_at(jitter, i);
         if (slot->padding)
             continue;
         frame.packets++;
@@ -204,14 +110,15 @@ static void add_frame(struct pc_jitter *jitter, int64_t first, int64_t last)
 }
 
 /* Is the packet in `slot` the first one of its frame, as the packet before it shows? */
-static bool follows_another_frame(const struct slot *slot, const struct slot *before)
+static bool follows_another_frame(const struct pc_jitter_slot *slot,
+                                  const struct pc_jitter_slot *before)
 {
     return before->ends || before->timestamp != slot->timestamp;
 }
 
 /* Take over what is known at the packet before. `begins`: it is the first one of its frame. Returns
  * whether anything new is known here. */
-static bool link_to(struct slot *slot, const struct slot *before, bool begins)
+static bool link_to(struct pc_jitter_slot *slot, const struct pc_jitter_slot *before, bool begins)
 {
     if (before != NULL && !before->anchored)
         before = NULL;
@@ -241,7 +148,8 @@ static bool link_to(struct slot *slot, const struct slot *before, bool begins)
 /* Packet `sequence` is new: what follows from that for it and for those behind it? */
 static void spread(struct pc_jitter *jitter, int64_t sequence)
 {
-    struct slot *slot = find(jitter, sequence), *before = find(jitter, sequence - 1);
+    struct pc_jitter_slot *slot = pc_jitter_find(jitter, sequence),
+                          *before = pc_jitter_find(jitter, sequence - 1);
     bool more = true;
     for (int64_t i = sequence; more && slot != NULL; i++) {
         bool begins = slot->begins || (jitter->at_frame && i == jitter->next);
@@ -253,43 +161,25 @@ static void spread(struct pc_jitter *jitter, int64_t sequence)
             add_frame(jitter, slot->first, i);
         more = changed || i == sequence;
         before = slot;
-        slot = find(jitter, i + 1);
+        slot = pc_jitter_find(jitter, i + 1);
     }
 }
 
-/* What is behind padding at `next` begins a frame if the padding did. */
-static void skip_padding(struct pc_jitter *jitter)
+void pc_jitter_skip_padding(struct pc_jitter *jitter)
 {
-    const struct slot *slot = find(jitter, jitter->next);
+    const struct pc_jitter_slot *slot = pc_jitter_find(jitter, jitter->next);
     if (slot == NULL || !slot->padding)
         return;
-    for (; slot != NULL && slot->padding; slot = find(jitter, jitter->next))
-        empty(jitter, slot_at(jitter, jitter->next++));
+    for (; slot != NULL && slot->padding; slot = pc_jitter_find(jitter, jitter->next))
+        pc_jitter_empty(jitter, pc_jitter_slot_at(jitter, jitter->next++));
     if (slot != NULL)
         spread(jitter, jitter->next);
 }
 
-static bool decodable(const struct pc_jitter *jitter, const struct pc_jitter_frame *frame)
-{
-    if (frame->alone)
-        return true;
-    if (frame->described)
-        return pc_references_hold(&jitter->references, &frame->descriptor);
-    return jitter->synchronised && frame->first == jitter->next;
-}
-
-/* The first one that can be decoded; -1: none. */
-static int first_decodable(const struct pc_jitter *jitter)
-{
-    for (int i = 0; i < jitter->frame_count; i++)
-        if (decodable(jitter, &jitter->frames[i]))
-            return i;
-    return -1;
-}
-
 /* ---- Packets ---- */
 
-static int fill(struct pc_jitter *jitter, struct slot *slot, const struct pc_jitter_packet *packet)
+static int fill(struct pc_jitter *jitter, struct pc_jitter_slot *slot,
+                const struct pc_jitter_packet *packet)
 {
     uint8_t *memory = NULL;
     bool padding = packet->payload_bytes == 0;
@@ -303,7 +193,7 @@ static int fill(struct pc_jitter *jitter, struct slot *slot, const struct pc_jit
             memcpy(memory + packet->payload_bytes, packet->descriptor, packet->descriptor_bytes);
     }
     bool described = packet->descriptor_bytes >= 3;
-    *slot = (struct slot){
+    *slot = (struct pc_jitter_slot){
         .here = true,
         .padding = padding,
         .anchored = !padding,
@@ -331,16 +221,17 @@ int pc_jitter_insert(struct pc_jitter *jitter, const struct pc_jitter_packet *pa
         jitter->next = packet->sequence - SLACK;
         jitter->end = packet->sequence;
     }
-    if (packet->sequence < jitter->next || find(jitter, packet->sequence) != NULL)
+    if (packet->sequence < jitter->next || pc_jitter_find(jitter, packet->sequence) != NULL)
         return -EALREADY;
     bool far_ahead = packet->sequence >= jitter->next + PC_JITTER_PACKETS;
-    if ((far_ahead || jitter->frame_count == PC_JITTER_FRAMES) && first_decodable(jitter) >= 0)
+    if ((far_ahead || jitter->frame_count == PC_JITTER_FRAMES) &&
+        pc_jitter_first_decodable(jitter) >= 0)
         return -ENOSPC;
     if (far_ahead) {
         jitter->synchronised = jitter->at_frame = false;
-        advance(jitter, packet->sequence - PC_JITTER_PACKETS * 3 / 4, INT64_MAX);
+        pc_jitter_advance(jitter, packet->sequence - PC_JITTER_PACKETS * 3 / 4, INT64_MAX);
     }
-    int result = fill(jitter, slot_at(jitter, packet->sequence), packet);
+    int result = fill(jitter, pc_jitter_slot_at(jitter, packet->sequence), packet);
     if (result < 0)
         return result;
     if (packet->sequence >= jitter->end)
@@ -351,78 +242,6 @@ int pc_jitter_insert(struct pc_jitter *jitter, const struct pc_jitter_packet *pa
         jitter->idr_seen_ns = packet->arrived_ns;
     }
     spread(jitter, packet->sequence);
-    skip_padding(jitter);
+    pc_jitter_skip_padding(jitter);
     return 0;
-}
-
-/* ---- Taking ---- */
-
-static uint64_t due(const struct pc_jitter *jitter, int i)
-{
-    return jitter->frames[i].quickest_ns + jitter->target_ns;
-}
-
-const struct pc_jitter_frame *pc_jitter_take(struct pc_jitter *jitter, uint64_t now_ns)
-{
-    assert(jitter->taken < 0);
-    int i = first_decodable(jitter);
-    if (i < 0 || (jitter->target_ns > 0 && due(jitter, i) > now_ns))
-        return NULL;
-    jitter->taken = i;
-    return &jitter->frames[i];
-}
-
-const uint8_t *pc_jitter_payload(const struct pc_jitter *jitter, int64_t sequence, size_t *size)
-{
-    const struct slot *slot = &jitter->slots[(uint64_t)sequence % PC_JITTER_PACKETS];
-    *size = slot->payload_bytes;
-    return slot->padding ? NULL : slot->memory;
-}
-
-void pc_jitter_release(struct pc_jitter *jitter, bool used)
-{
-    assert(jitter->taken >= 0);
-    const struct pc_jitter_frame *frame = &jitter->frames[jitter->taken];
-    jitter->taken = -1;
-    jitter->synchronised = used;
-    jitter->at_frame = true;
-    if (used && frame->described)
-        pc_references_give(&jitter->references, frame->descriptor.frame_number, frame->alone);
-    if (jitter->idr_seen && frame->timestamp == jitter->idr_timestamp)
-        jitter->idr_seen = false;
-    advance(jitter, frame->last + 1, used ? frame->first : INT64_MAX);
-    skip_padding(jitter);
-}
-
-uint64_t pc_jitter_due(const struct pc_jitter *jitter)
-{
-    int i = first_decodable(jitter);
-    return i >= 0 ? due(jitter, i) : UINT64_MAX;
-}
-
-int64_t pc_jitter_next(const struct pc_jitter *jitter)
-{
-    return jitter->next;
-}
-
-bool pc_jitter_lost(const struct pc_jitter *jitter)
-{
-    return !jitter->synchronised;
-}
-
-uint64_t pc_jitter_blocked_since(const struct pc_jitter *jitter)
-{
-    if (jitter->frame_count == 0 || first_decodable(jitter) >= 0)
-        return UINT64_MAX;
-    return jitter->frames[0].complete_ns;
-}
-
-uint64_t pc_jitter_idr_seen(const struct pc_jitter *jitter)
-{
-    return jitter->idr_seen ? jitter->idr_seen_ns : 0;
-}
-
-uint64_t pc_jitter_dropped(const struct pc_jitter *jitter)
-{
-    return jitter->dropped;
 }
