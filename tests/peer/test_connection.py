@@ -7,6 +7,7 @@ import random
 import socket
 from collections.abc import AsyncIterator, Iterator
 
+import aioice
 import pytest
 from aiortc import RTCDataChannel
 
@@ -23,6 +24,7 @@ from peer.dtls import Certificate
 from peer.hub import HubSettings, MediaHub
 from peer.ice import IceSettings, IceTiming
 from peer.sdp import SdpError, VideoOffer
+from peer.sdp_lines import read_sections
 
 from .viewer import Viewer, use_loopback
 
@@ -268,6 +270,111 @@ async def test_late_candidates_connect(hub: MediaHub) -> None:
         await connection.add_candidate("")
         await watcher.until(ConnectionState.CONNECTED)
         await connection.close()
+
+
+def lines_of(sdp: str, *names: str) -> list[str]:
+    """Its lines of these attributes (or types), in order."""
+    return [line for line in sdp.splitlines() if line.startswith(tuple(names))]
+
+
+async def moved(offer: str, answer: str) -> tuple[aioice.Connection, str]:
+    """The ICE of a viewer that answers a restart from another socket, and its answer."""
+    transport = read_sections(offer)[1][0]
+    ice = aioice.Connection(ice_controlling=False)
+    await ice.gather_candidates()
+    [ufrag, password] = [transport.first(name) for name in ("ice-ufrag", "ice-pwd")]
+    assert ufrag is not None
+    assert password is not None
+    ice.remote_username, ice.remote_password = ufrag.value, password.value
+    for line in transport.all("candidate"):
+        await ice.add_remote_candidate(aioice.Candidate.from_sdp(line.value))
+    await ice.add_remote_candidate(None)
+    lines = []
+    for line in answer.splitlines():
+        name = line.partition(":")[0]
+        changed = {
+            "a=ice-ufrag": [f"a=ice-ufrag:{ice.local_username}"],
+            "a=ice-pwd": [f"a=ice-pwd:{ice.local_password}"],
+            "a=candidate": [],
+        }
+        lines += changed.get(name, [line])
+    lines += [f"a=candidate:{c.to_sdp()}" for c in ice.local_candidates]
+    return ice, "\r\n".join(lines) + "\r\n"
+
+
+async def test_a_restart_offers_the_same_session_and_moves_the_media(
+    hub: MediaHub, stream: Stream
+) -> None:
+    watcher = Watcher()
+    video = VideoOffer(width=320, height=180, fps=30)
+    connection = Connection(hub, watcher, settings(video=video), CERTIFICATE)
+    connection.send_stream(stream)
+    async with Viewer() as viewer:
+        offer = await connection.create_offer()
+        answer = await viewer.answer(offer)
+        await connection.accept_answer(answer)
+        await viewer.until_frames(5)
+        again = connection.restart_ice()
+        session, version = lines_of(again, "o=")[0].split()[1:3]
+        assert (session, version) == (lines_of(offer, "o=")[0].split()[1], "2")
+        for kept in ("a=fingerprint", "a=ssrc", "a=rtpmap", "a=extmap", "a=mid", "a=candidate"):
+            assert lines_of(again, kept) == lines_of(offer, kept)
+        assert lines_of(again, "a=ice-ufrag") != lines_of(offer, "a=ice-ufrag")
+        assert lines_of(again, "a=ice-pwd") != lines_of(offer, "a=ice-pwd")
+        ice, restarted = await moved(again, answer)
+        await viewer.until_frames(len(viewer.frames) + 5)  # by the old path, meanwhile
+        await connection.accept_answer(restarted)
+        await asyncio.wait_for(ice.connect(), 10)
+        async with asyncio.timeout(10):
+            while (packet := await ice.recv())[1] & 0x7F < 96:  # RTCP
+                pass
+        assert int.from_bytes(packet[8:12], "big") == video.ssrc
+        path = connection.stats().path
+        assert path is not None
+        assert path.port == ice.local_candidates[0].port
+        assert connection.state is ConnectionState.CONNECTED
+        assert watcher.states.count(ConnectionState.CONNECTED) == 1
+        await connection.close()
+        await ice.close()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("a=ice-ufrag:", "a=ice-ufrag:", "keeps its credentials"),
+        ("a=fingerprint:sha-256 ", "a=fingerprint:sha-256 AB:", "hexadecimal"),
+        ("a=rtpmap:96 H264/90000", "a=rtpmap:96 H265/90000", "another video"),
+    ],
+)
+async def test_an_answer_that_changes_more_than_the_path_is_refused(
+    hub: MediaHub, before: str, after: str, words: str
+) -> None:
+    watcher = Watcher()
+    connection = Connection(hub, watcher, settings(), CERTIFICATE)
+    async with Viewer() as viewer:
+        answer = await viewer.answer(await connection.create_offer())
+        await connection.accept_answer(answer)
+        await watcher.until(ConnectionState.CONNECTED)
+        connection.restart_ice()
+        assert before in answer
+        with pytest.raises(SdpError, match=words):
+            await connection.accept_answer(answer.replace(before, after))
+        assert connection.state is ConnectionState.CONNECTED
+        await connection.close()
+
+
+async def test_another_certificate_is_another_session(hub: MediaHub) -> None:
+    watcher = Watcher()
+    connection = Connection(hub, watcher, settings(), CERTIFICATE)
+    async with Viewer() as viewer, Viewer() as thief:
+        await connect(connection, viewer)
+        await watcher.until(ConnectionState.CONNECTED)
+        stolen = await thief.answer(connection.restart_ice())
+        with pytest.raises(SdpError, match="another certificate"):
+            await connection.accept_answer(stolen)
+        await connection.close()
+        with pytest.raises(InvalidState, match="ICE restart is not for"):
+            connection.restart_ice()
 
 
 async def test_ipv6_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
