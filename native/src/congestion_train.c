@@ -13,7 +13,7 @@ static const double noise_share = 1.5;
 static const double packet_bits = 1200 * 8;
 
 /* While the queue drains, of what comes through; and once it is empty. */
-static const double alone_most = 1.12, give_least = 0.05, give_part = 0.4;
+static const double alone_least = 0.93, give_least = 0.05, give_part = 0.4;
 static const double pause_share = 0.4;
 static const double drain_share = 0.85, resume_share = 0.93;
 
@@ -141,7 +141,8 @@ static void measure(struct pc_train_controller *controller, const struct pc_path
     struct pc_train_rate rate = capacity(controller);
     if (rate.bps > 0)
         controller->capacity_bps = rate.bps;
-    controller->link_bps = fmax(fmax(controller->capacity_bps, rate.pair_bps),
+    bool quiet = noise_us(controller) < 2000;
+    controller->link_bps = fmax(fmax(controller->capacity_bps, quiet ? rate.pair_bps : 0),
                                 controller->link_bps * exp(-dt / link_memory_s));
     double received = pc_rate_meter_bps(&path->received, 200000) / controller->excess;
     controller->proven_bps = fmax(received, controller->proven_bps * exp(-dt / link_memory_s));
@@ -194,19 +195,11 @@ static double passing_rate(const struct pc_train_controller *controller,
     return clamp(passing, pause_share * within, within);
 }
 
-/* Bytes come through within trains as fast as they are sent over all: nobody else is there. */
-static bool is_alone(const struct pc_train_controller *controller)
-{
-    struct pc_train_rate rate = capacity(controller);
-    return rate.bps <= 0 || rate.bps / controller->excess < alone_most * controller->share_bps;
-}
-
 /* Who has more of the link gives up more of it. */
 static double drain_rate(const struct pc_train_controller *controller)
 {
-    if (controller->alone || controller->link_bps <= 0)
-        return drain_share * controller->share_bps;
-    double part = fmin(1, controller->share_bps / controller->link_bps);
+    double part =
+        controller->link_bps <= 0 ? 0.25 : fmin(1, controller->share_bps / controller->link_bps);
     return (1 - give_least - give_part * part) * controller->share_bps;
 }
 
@@ -214,7 +207,6 @@ static void cut(struct pc_train_controller *controller, const struct pc_path_met
                 uint64_t now_ns)
 {
     controller->share_bps = fmin(controller->target_bps, passing_rate(controller, path));
-    controller->alone = is_alone(controller);
     controller->target_bps = drain_rate(controller);
     controller->congested_ns = now_ns;
     controller->cut_ns = now_ns;
@@ -285,14 +277,29 @@ static void grow(struct pc_train_controller *controller, double demand, double d
         controller->target_bps = limit;
 }
 
+/* While the queue stood the path was busy: who got as much through over all as within trains is
+ * alone, and knows what the path takes. */
+static void resume(struct pc_train_controller *controller, const struct pc_path_meter *path,
+                   uint64_t now_ns)
+{
+    double within_bps = capacity(controller).bps;
+    int64_t busy_us = (int64_t)((now_ns - controller->state_since_ns) / 1000);
+    busy_us = busy_us < 100000 ? 100000 : busy_us;
+    double busy_bps = pc_rate_meter_bps(&path->received, busy_us);
+    controller->alone = busy_bps >= alone_least * within_bps;
+    if (!controller->alone)
+        return;
+    double bps = within_bps > 0 ? fmin(within_bps, busy_bps) : controller->share_bps;
+    controller->target_bps = fmax(controller->target_bps, resume_share * bps / controller->excess);
+}
+
 static void drain(struct pc_train_controller *controller, const struct pc_path_meter *path,
                   uint64_t now_ns)
 {
     double limit = queue_limit_us(controller);
+
     if ((double)controller->queue_us < limit / 2) {
-        if (controller->alone)
-            controller->target_bps =
-                fmax(controller->target_bps, resume_share * controller->share_bps);
+        resume(controller, path, now_ns);
         enter(controller, PC_CONGESTION_STEADY, now_ns);
         return;
     }

@@ -28,8 +28,9 @@ struct pc_train_controller {
     double excess;       /* what is sent over the target, >= 1 */
     double proven_bps;   /* the most that was received for some seconds */
     int full_trains;     /* feedbacks in a row that showed the capacity, while starting */
-    bool alone;          /* on the bottleneck, when the queue was last met */
-    int cuts;            /* in this drain */
+
+    bool alone; /* on the bottleneck, when the queue was last met */
+    int cuts;   /* in this drain */
     int64_t queue_us;
     double usual_queue_us; /* while competing */
 
