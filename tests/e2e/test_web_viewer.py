@@ -30,6 +30,7 @@ from signalling.messages import (
     Offer,
     PeerJoined,
     PeerLeft,
+    Refused,
     Role,
     Welcome,
     decode_client,
@@ -422,6 +423,18 @@ async def test_host_that_makes_no_offer(stage: Stage) -> None:
         page = await stage.open(None, HURRY)
         await viewer_of(host)
         await state(page, "host-silent")
+
+
+async def test_a_host_without_a_place_says_so_and_may_offer_later(stage: Stage) -> None:
+    async with stage.silent_host() as host:
+        page = await stage.open()
+        viewer = await viewer_of(host)
+        await host.send(encode(Refused(viewer, "Two are enough. <b>Sorry</b>.")))
+        await state(page, "full")
+        detail = await page.evaluate("document.getElementById('detail').textContent")
+        assert detail == "The host says: Two are enough. <b>Sorry</b>."
+        await host.send(encode(Offer(viewer, "v=0")))
+        await state(page, "bad-offer")
 
 
 async def test_no_path_to_the_host(stage: Stage) -> None:
