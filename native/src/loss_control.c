@@ -22,7 +22,7 @@
 #define COPIES_LATE     3    /* once it is late, every frame behind waits for it */
 #define COPY_SHARE      0.40 /* FEC and RTX of what is sent: from here on no copies */
 #define COPY_MARGIN_NS  2000000
-#define COPY_SPACING_NS 16000000
+#define COPY_SPACING_NS 16000000 /* where losses come in long bursts; apart they need none */
 #define LATE_SPACING_NS 4000000
 #define WAIT_NS         130000000 /* who waits longer than this for a repair sees a freeze */
 #define GIVE_UP_NS      500000000
@@ -165,9 +165,10 @@ struct pc_resend pc_loss_control_resend(const struct pc_loss_control *control, u
     int64_t slack = slack_ns(control, age_ns) - COPY_MARGIN_NS;
     if (again || slack < 0)
         return (struct pc_resend){.copies = COPIES_LATE, .spacing_ns = LATE_SPACING_NS};
+    uint64_t wanted_ns = (uint64_t)(COPY_SPACING_NS * (1 - 1 / control->burst));
     return (struct pc_resend){
         .copies = COPIES,
-        .spacing_ns = slack < COPY_SPACING_NS ? (uint64_t)slack : COPY_SPACING_NS,
+        .spacing_ns = (uint64_t)slack < wanted_ns ? (uint64_t)slack : wanted_ns,
     };
 }
 
