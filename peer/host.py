@@ -31,7 +31,6 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -39,7 +38,6 @@ from native import (
     NativeError,
     SourceLost,
     SourceResized,
-    SrtpProfile,
     Stream,
     StreamFailed,
     clock_ns,
@@ -51,16 +49,19 @@ from peer.connection import (
     ConnectionState,
     InvalidState,
 )
-from peer.dtls import GCM_PROFILES, Certificate
+from peer.dtls import Certificate
 from peer.gathering import IceServer
+from peer.host_settings import HostSettings
 from peer.hub import MediaHub, StreamEvent
 from peer.ice_servers import ice_servers_of
 from peer.report import HostReport, Meter
-from peer.sdp import SdpError, VideoOffer
+from peer.sdp import SdpError
 from peer.signalling_client import ClientState, SignallingClient
 from peer.tracks import NativeTrack
 from peer.viewer import Viewer
 from signalling import messages
+
+__all__ = ["Host", "HostSettings", "MakeConnection", "SourceGone"]
 
 log = logging.getLogger(__name__)
 
@@ -79,35 +80,6 @@ OUR_MISTAKE = "a mistake of ours"
 
 class SourceGone(Exception):
     """There is nothing to stream any more. Says why."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class HostSettings:
-    """How viewers are taken in. Raises :class:`ValueError` naming the field that makes no sense."""
-
-    max_viewers: int = 32
-    """Connections at a time; who comes later waits until there is a place."""
-
-    ice_servers: tuple[messages.IceServer, ...] = ()
-    """STUN and TURN servers, besides those that signalling names."""
-
-    cm80: bool = False
-    """Offer SRTP_AES128_CM_SHA1_80 too. Chrome then prefers it, at a higher cost."""
-
-    answer_timeout_s: float = 20.0
-    """How long a viewer may take to answer an offer."""
-
-    report_interval_s: float = 1.0
-
-    connection: ConnectionSettings = field(default_factory=ConnectionSettings)
-    """The rest of what a connection takes; its video, servers and profiles come from above."""
-
-    def __post_init__(self) -> None:
-        if self.max_viewers < 1:
-            raise ValueError(f"max_viewers: takes 1 or more, not {self.max_viewers}")
-        for name in ("answer_timeout_s", "report_interval_s"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: must be greater than 0")
 
 
 class MakeConnection(Protocol):
@@ -312,9 +284,13 @@ class Host:
             return
         self._waiting.pop(peer, None)
         viewer = Viewer(self, peer)
+        assert self._stream is not None
+        settings = self.settings.for_viewer(
+            self._stream.stats(), self._track.settings, self._ice_servers
+        )
         try:
             viewer.connection = connection = self._make_connection(
-                self._hub, viewer, self._connection_settings(), self._certificate
+                self._hub, viewer, settings, self._certificate
             )
         except NativeError as error:
             log.warning("no connection for viewer %s: %s", peer, error.strerror)
@@ -324,7 +300,6 @@ class Host:
         viewer.stats_channel = connection.create_data_channel(
             STATS_LABEL, ordered=False, max_retransmits=0
         )
-        assert self._stream is not None
         try:
             sdp = await connection.create_offer()
             connection.send_stream(self._stream)
@@ -344,27 +319,6 @@ class Host:
         # One whose path is silent first; then who has been here longest.
         self._drop(max(going, key=lambda viewer: viewer.silent_for), "its place is needed")
         return True
-
-    def _connection_settings(self) -> ConnectionSettings:
-        base, stream = self.settings.connection, self._stream
-        assert stream is not None
-        stats = stream.stats()
-        profiles: tuple[SrtpProfile, ...] = GCM_PROFILES
-        if self.settings.cm80:
-            profiles = (*GCM_PROFILES, SrtpProfile.AES128_CM_SHA1_80)
-        return replace(
-            base,
-            video=VideoOffer(
-                width=stats.width,
-                height=stats.height,
-                fps=self._track.settings.fps,
-                profiles=(self._track.settings.profile,),
-                flexfec=base.video.flexfec,
-            ),
-            data_channel=True,
-            ice=replace(base.ice, servers=self._ice_servers),
-            srtp_profiles=profiles,
-        )
 
     def _left(self, peer: str, reason: str) -> None:
         self._waiting.pop(peer, None)
