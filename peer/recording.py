@@ -34,24 +34,33 @@ class Recorder:
     Times are the sender's (RTP); a session that follows another goes on where it really began.
     """
 
-    def __init__(self, path: Path, on_failure: Callable[[OSError], None] | None = None) -> None:
-        """Makes the file. OSError when that is not possible; `on_failure` hears of later ones."""
+    def __init__(
+        self,
+        path: Path,
+        on_failure: Callable[[OSError], None] | None = None,
+        *,
+        codec: Codec = Codec.H264,
+    ) -> None:
+        """Makes the file. OSError when it is there already, or cannot be made; `on_failure` hears
+        of later ones."""
         self.path = path
         self.frames = 0
         self.bytes = 0
         self._on_failure = on_failure or (lambda _: None)
         # A file that is not closed, as after a power cut, is whole but for its last second.
         options = {"cluster_time_limit": "1000"}
+        self._file = path.open("xb")
         self._container: OutputContainer | None = av.open(
-            str(path), "w", format="matroska", options=options
+            self._file, "w", format="matroska", options=options
         )
-        self._codec: Codec | None = None
+        self._codec = codec
         self._stream: Stream | None = None
         self._reception: Reception | None = None
         self._began_ns = 0
         self._first: tuple[int, int] | None = None
         self._unwrapped = 0
         self._pts = -1
+        self._failed = False
 
     @property
     def seconds(self) -> float:
@@ -61,17 +70,33 @@ class Recorder:
     def attach(self, track: ReceivedTrack, codec: Codec) -> None:
         """Record this track from now on, instead of an earlier one."""
         self._detach()
-        self._reception, self._codec, self._first = track.reception, codec, None
+        self.begin_session(codec)
+        self._reception = track.reception
         asyncio.get_running_loop().add_reader(track.reception.unit_fileno(), self._drain)
         track.on("ended", partial(self._ended, track.reception))  # before it closes the reception
 
+    def begin_session(self, codec: Codec) -> None:
+        """What is written from now on has a clock of its own."""
+        self._codec, self._first = codec, None
+
     def close(self) -> None:
-        """Take what has come, and finish the file. Closing twice is fine."""
+        """Take what has come, and finish the file; without a frame it is removed.
+
+        Closing twice is fine. OSError when the file cannot be finished.
+        """
         self._drain()
         self._detach()
         container, self._container = self._container, None
-        if container is not None:
-            container.close()
+        if container is None:
+            return
+        with self._file:
+            try:
+                container.close()
+            except av.FFmpegError:
+                if not self._failed:  # else it is told, and what was written by then stays
+                    raise
+        if not self.frames:
+            self.path.unlink(missing_ok=True)
 
     def _ended(self, reception: Reception) -> None:
         if self._reception is reception:
@@ -105,7 +130,11 @@ class Recorder:
         packet.time_base = RTP_CLOCK
         packet.pts = packet.dts = self._pts_of(unit)
         packet.is_keyframe = unit.frame.idr
-        self._container.mux(packet)
+        try:
+            self._container.mux(packet)
+        except OSError:
+            self._failed = True
+            raise
         self.frames += 1
         self.bytes += len(unit.data)
 

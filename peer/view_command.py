@@ -121,7 +121,7 @@ class _View:
             stack.push_async_callback(hub.close)
             self._recorder = self._open_recorder(options.record)
             if self._recorder is not None:
-                stack.callback(self._recorder.close)
+                stack.callback(self._close_recorder, self._recorder)
             self._status = stack.enter_context(view_status_for(sys.stdout, as_json=options.json))
             self._meter = ViewMeter(clock_ns())
             self._viewing = Viewing(
@@ -227,14 +227,21 @@ class _View:
             return None
         from peer.recording import Recorder
 
-        if path.exists():
-            raise ViewingError(
-                f"--record: {path} is there already: delete it, or take another name"
-            )
         try:
             return Recorder(path, self._recording_failed)
+        except FileExistsError:
+            raise ViewingError(
+                f"--record: {path} is there already: delete it, or take another name"
+            ) from None
         except OSError as error:
             raise ViewingError(f"--record: cannot write {path}: {_words(error)}") from error
+
+    def _close_recorder(self, recorder: Recorder) -> None:
+        try:
+            recorder.close()
+        except OSError as error:
+            reason = f"--record: cannot finish {recorder.path}: {_words(error)}"
+            raise ViewingError(reason) from error
 
     def _recording_failed(self, error: OSError) -> None:
         reason = f"--record: cannot write {self._options.record}: {_words(error)}"
