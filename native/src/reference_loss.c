@@ -10,6 +10,8 @@ enum {
     FINAL = 8    /* missing for good */
 };
 
+#define FEW 4 /* packets that are sent again even if a frame has no more */
+
 void pc_reference_loss_reset(struct pc_reference_loss *loss, bool described, bool can_resend)
 {
     uint16_t next_number = loss->next_number;
@@ -208,6 +210,20 @@ static void review(struct pc_reference_loss *loss, struct pc_reference_loss_fram
     }
 }
 
+void pc_reference_loss_asked(struct pc_reference_loss *loss, uint16_t sequence)
+{
+    struct pc_reference_loss_frame *frame = owner_of(loss, sequence);
+    if (frame != NULL)
+        miss(loss, frame, sequence);
+}
+
+/* Most of it would have to be sent again, and another frame can take its place. */
+static bool is_mostly_missing(const struct pc_reference_loss_frame *frame)
+{
+    return frame->reference_diff != 0 && frame->missing >= FEW &&
+           2 * frame->missing > frame->packets;
+}
+
 bool pc_reference_loss_is_useful(const struct pc_reference_loss *loss, uint16_t sequence)
 {
     if (!loss->described)
@@ -215,7 +231,7 @@ bool pc_reference_loss_is_useful(const struct pc_reference_loss *loss, uint16_t 
     for (unsigned i = loss->length; i-- > 0;) {
         const struct pc_reference_loss_frame *frame = frame_of(loss, i);
         if (frame->begun && (uint16_t)(sequence - frame->first_sequence) < frame->packets)
-            return oldest_lost(loss, (int)i) < 0;
+            return oldest_lost(loss, (int)i) < 0 && !is_mostly_missing(frame);
     }
     return false;
 }

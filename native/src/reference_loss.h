@@ -66,18 +66,24 @@ void pc_reference_loss_sent(struct pc_reference_loss *loss, uint16_t number, uin
 /* A FEC packet for frame `number` was sent. */
 void pc_reference_loss_repair_sent(struct pc_reference_loss *loss, uint16_t number);
 
-/* Is media packet `sequence` of use? Not when its frame is lost for good, with descriptors. */
+/* Media packet `sequence` was asked for. To be told of all that are asked for at a time, before the
+ * next question. */
+void pc_reference_loss_asked(struct pc_reference_loss *loss, uint16_t sequence);
+
+/* Is it of use to send media packet `sequence` again? With descriptors not when its frame is lost
+ * for good, nor when so much of it is missing that another frame takes no more. */
 bool pc_reference_loss_is_useful(const struct pc_reference_loss *loss, uint16_t sequence);
 
-/* Media packet `sequence` was asked for, and sent again as `rtx_sequence`; each copy is told. */
+/* Media packet `sequence` was sent again as `rtx_sequence`; each copy is told. */
 void pc_reference_loss_resent(struct pc_reference_loss *loss, uint16_t sequence,
                               uint16_t rtx_sequence);
 
-/* … and not sent again: it is lost for good, unless FEC may repair it. Asked for a second time, it
- * did not. */
+/* Media packet `sequence` was not sent again: it is lost for good, unless FEC may repair it. Asked
+ * for a second time, it did not. */
 void pc_reference_loss_refused(struct pc_reference_loss *loss, uint16_t sequence);
 
-/* … when the retransmission should have arrived: it is lost for good, with descriptors. */
+/* Media packet `sequence` was asked for when its retransmission should have arrived: it is lost for
+ * good, with descriptors. */
 void pc_reference_loss_asked_again(struct pc_reference_loss *loss, uint16_t sequence);
 
 /* What transport-wide feedback told. */

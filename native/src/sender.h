@@ -26,6 +26,7 @@
 #define PC_SENDER_QUEUE    8                /* access units waiting or partly sent */
 #define PC_SENDER_QUEUE_NS (150 * 1000000)  /* … and how old the oldest may get */
 #define PC_RTX_MEMORY      256              /* sequence numbers whose last resend is remembered */
+#define PC_RTX_ASKED       256              /* packets that one RTCP packet may ask for */
 #define PC_RTX_COPIES      64               /* further copies that may wait */
 #define PC_RTX_SPACING_NS  (5 * 1000000)    /* the same packet is not sent again sooner */
 #define PC_HISTORY_AGE_NS  (1000 * 1000000) /* older packets cannot arrive in time */
@@ -87,6 +88,8 @@ struct pc_sender {
         uint64_t due_ns;
     } copies[PC_RTX_COPIES]; /* retransmissions that are sent once more */
     int copy_count;
+    uint16_t asked[PC_RTX_ASKED]; /* sequence numbers, by the RTCP being handled */
+    int asked_count;
     uint64_t next_report_ns; /* when the next sender report is due */
     uint8_t fir_sequence;
     bool fir_seen;

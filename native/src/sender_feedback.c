@@ -8,24 +8,28 @@
 
 /* ---- What the receiver says ---- */
 
-struct feedback {
-    struct pc_sender *sender;
-    struct pc_hub_stats *hub;
-};
-
 static void on_nack(void *context, uint32_t media_ssrc, uint16_t sequence)
 {
-    struct feedback *feedback = context;
-    struct pc_sender *sender = feedback->sender;
+    struct pc_sender *sender = context;
     if (media_ssrc != sender->media.ssrc || sender->feed == NULL)
         return;
     sender->stats.nacked_packets++;
-    pc_sender_resend(sender, sequence, sender->scratch, sender->now_ns, feedback->hub);
+    pc_reference_loss_asked(&sender->losses, sequence);
+    if (sender->asked_count < PC_RTX_ASKED)
+        sender->asked[sender->asked_count++] = sequence;
+}
+
+/* When all is known that is missing. */
+static void answer_nacks(struct pc_sender *sender, struct pc_hub_stats *hub)
+{
+    for (int i = 0; i < sender->asked_count; i++)
+        pc_sender_resend(sender, sender->asked[i], sender->scratch, sender->now_ns, hub);
+    sender->asked_count = 0;
 }
 
 static void on_pli(void *context, uint32_t media_ssrc)
 {
-    struct pc_sender *sender = ((struct feedback *)context)->sender;
+    struct pc_sender *sender = context;
     if (media_ssrc != sender->media.ssrc || sender->feed == NULL)
         return;
     sender->stats.plis++;
@@ -34,7 +38,7 @@ static void on_pli(void *context, uint32_t media_ssrc)
 
 static void on_fir(void *context, uint32_t media_ssrc, uint8_t command_sequence)
 {
-    struct pc_sender *sender = ((struct feedback *)context)->sender;
+    struct pc_sender *sender = context;
     if (media_ssrc != sender->media.ssrc || sender->feed == NULL)
         return;
     /* A repeated command has the same number (RFC 5104 4.3.1.2). */
@@ -48,15 +52,15 @@ static void on_fir(void *context, uint32_t media_ssrc, uint8_t command_sequence)
 
 static void on_remb(void *context, uint64_t bitrate)
 {
-    struct pc_sender *sender = ((struct feedback *)context)->sender;
+    struct pc_sender *sender = context;
     sender->stats.remb_bps = bitrate;
     pc_rate_loop_remb(&sender->rate, (double)bitrate, sender->now_ns);
 }
 
 static void on_bye(void *context, uint32_t ssrc)
 {
+    struct pc_sender *sender = context;
     (void)ssrc;
-    struct pc_sender *sender = ((struct feedback *)context)->sender;
     if (!sender->bye_heard) /* said once, however often it is repeated */
         sender->said_bye = true;
     sender->bye_heard = true;
@@ -64,14 +68,14 @@ static void on_bye(void *context, uint32_t ssrc)
 
 static void on_transport_feedback(void *context, const struct pc_rtcp_transport_feedback *feedback)
 {
-    struct pc_sender *sender = ((struct feedback *)context)->sender;
+    struct pc_sender *sender = context;
     sender->stats.feedback_packets++;
     pc_rate_loop_feedback(&sender->rate, feedback);
 }
 
 static void on_transport_status(void *context, uint16_t sequence, bool received, int32_t delta_us)
 {
-    struct pc_sender *sender = ((struct feedback *)context)->sender;
+    struct pc_sender *sender = context;
     pc_rate_loop_status(&sender->rate, sequence, received, delta_us);
 }
 
@@ -83,7 +87,7 @@ static uint32_t middle_ntp(uint64_t ntp)
 
 static void on_report(void *context, const struct pc_rtcp_report *report)
 {
-    struct pc_sender *sender = ((struct feedback *)context)->sender;
+    struct pc_sender *sender = context;
     if (sender->feed == NULL || report->ssrc != sender->media.ssrc)
         return;
     sender->reported = sender->reported || sender->stats.reports == 0;
@@ -105,9 +109,8 @@ void pc_sender_receive_rtcp(struct pc_sender *sender, const uint8_t *data, size_
                             uint8_t *scratch, uint64_t now_ns, uint64_t ntp_now,
                             struct pc_hub_stats *hub)
 {
-    struct feedback feedback = {.sender = sender, .hub = hub};
     const struct pc_rtcp_handler handler = {
-        .context = &feedback,
+        .context = sender,
         .report = on_report,
         .nack = on_nack,
         .pli = on_pli,
@@ -125,6 +128,7 @@ void pc_sender_receive_rtcp(struct pc_sender *sender, const uint8_t *data, size_
     if (pc_rtcp_parse(data, size, &handler) < 0)
         sender->stats.rtcp_malformed++;
     sender->stats.nacks += sender->stats.nacked_packets != nacked_before;
+    answer_nacks(sender, hub);
     const struct pc_packet_report *reports = NULL;
     int count = pc_rate_loop_end(&sender->rate, now_ns, &reports);
     pc_reference_loss_report(&sender->losses, reports, count);

@@ -133,6 +133,38 @@ static void asked_for_again_it_is_lost(void)
     check_wish(5, 10);
 }
 
+/* A frame that is mostly missing costs as much as another one: it is not sent again. */
+static void a_frame_that_is_mostly_missing_is_given_up(void)
+{
+    begin(true, true, 10);
+    for (uint16_t i = 40; i < 43; i++)
+        pc_reference_loss_asked(&loss, i);
+    CHECK(pc_reference_loss_is_useful(&loss, 40)); /* three packets are few */
+    pc_reference_loss_asked(&loss, 43);
+    check_no_wish(); /* FEC may repair it */
+    CHECK(!pc_reference_loss_is_useful(&loss, 40));
+    pc_reference_loss_refused(&loss, 40);
+    check_wish(10, 10);
+
+    begin(true, true, 0);
+    send_unit(1, 0, 20);
+    for (uint16_t i = 4; i < 14; i++)
+        pc_reference_loss_asked(&loss, i);
+    CHECK(pc_reference_loss_is_useful(&loss, 4)); /* half of it is there */
+    pc_reference_loss_asked(&loss, 14);
+    CHECK(!pc_reference_loss_is_useful(&loss, 4));
+
+    /* Without descriptors, and for an IDR, there is nothing better. */
+    begin(false, true, 10);
+    for (uint16_t i = 40; i < 44; i++)
+        pc_reference_loss_asked(&loss, i);
+    CHECK(pc_reference_loss_is_useful(&loss, 40));
+    begin(true, true, 0);
+    for (uint16_t i = 0; i < 4; i++)
+        pc_reference_loss_asked(&loss, i);
+    CHECK(pc_reference_loss_is_useful(&loss, 0));
+}
+
 /* The next frame refers to what is held: nothing more to wish for, whatever else becomes known of
  * the lost ones. */
 static void the_answer_ends_the_wish(void)
@@ -385,6 +417,7 @@ int main(void)
     RUN(a_retransmission_that_is_lost_loses_the_frame);
     RUN(the_last_copy_decides);
     RUN(asked_for_again_it_is_lost);
+    RUN(a_frame_that_is_mostly_missing_is_given_up);
     RUN(the_answer_ends_the_wish);
     RUN(without_rtx_a_loss_is_final);
     RUN(fec_is_waited_for);
