@@ -315,6 +315,58 @@ static int peel(const struct reference *repairs, int count, bool *lost, struct s
     return recovered;
 }
 
+/* Of all pairs (and triples) of losses in a block, how many cannot be repaired. */
+static double unrepaired(struct stream *stream, const struct reference *repairs, int count,
+                         bool triples)
+{
+    int all = 0, failed = 0;
+    for (int i = 0; i < stream->count; i++)
+        for (int j = i + 1; j < stream->count; j++)
+            for (int k = triples ? j + 1 : j; k < (triples ? stream->count : j + 1); k++) {
+                bool lost[PC_FLEXFEC_MAX_PACKETS] = {false};
+                lost[i] = lost[j] = lost[k] = true;
+                all++;
+                failed += peel(repairs, count, lost, stream) < (triples ? 3 : 2);
+            }
+    return (double)failed / all;
+}
+
+/* The rows as they would be if no packet were in two of them. */
+static void rows_alone(struct stream *stream, struct reference *rows, int count)
+{
+    for (int r = 0; r < count; r++) {
+        rows[r].count = 0;
+        for (int i = r; i < stream->count; i += count)
+            rows[r].sequences[rows[r].count++] = (uint16_t)(7 + i);
+    }
+}
+
+static void losses_that_meet_in_one_row_are_told_apart_by_another(void)
+{
+    static struct stream stream;
+    static struct reference ours[8], rows[8];
+    static const int blocks[][2] = {{6, 2}, {10, 2}, {10, 3}, {20, 2}, {20, 3}, {20, 4}, {40, 4}};
+    for (size_t b = 0; b < sizeof blocks / sizeof blocks[0]; b++) {
+        int repairs = blocks[b][1];
+        make_stream(&stream, blocks[b][0], 7, 1, false);
+        rows_alone(&stream, rows, repairs);
+        for (int r = 0; r < repairs; r++) {
+            uint8_t fec[PACKET_BYTES];
+            long size = pc_flexfec_write(&stream.block, r, repairs, fec, sizeof fec);
+            CHECK(reference_parse(&ours[r], fec, (size_t)size));
+        }
+        double two = unrepaired(&stream, ours, repairs, false);
+        double two_alone = unrepaired(&stream, rows, repairs, false);
+        double three = unrepaired(&stream, ours, repairs, true);
+        double three_alone = unrepaired(&stream, rows, repairs, true);
+        printf("  %2d packets, %d repairs: of 2 losses %4.1f %% stay (rows alone %4.1f %%), of 3 "
+               "losses %5.1f %% (%5.1f %%)\n",
+               blocks[b][0], repairs, 100 * two, 100 * two_alone, 100 * three, 100 * three_alone);
+        CHECK(two < 0.9 * two_alone);
+        CHECK(three <= three_alone);
+    }
+}
+
 /* Losses at random, packets and repairs in any order: all that can be computed is. */
 static void recovers_what_can_be_recovered_in_any_order(void)
 {
@@ -571,6 +623,7 @@ int main(void)
     RUN(the_header_is_as_long_as_the_mask_needs);
     RUN(a_block_has_bounds);
     RUN(any_burst_as_long_as_the_repairs_is_repaired);
+    RUN(losses_that_meet_in_one_row_are_told_apart_by_another);
     RUN(recovers_what_can_be_recovered_in_any_order);
     RUN(repairs_across_a_long_session);
     RUN(what_came_by_rtx_helps_only_when_its_header_is_the_same);
