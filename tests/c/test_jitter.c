@@ -205,6 +205,13 @@ static void the_packet_before_shows_where_a_frame_begins(void)
     put_packet(&lost, 0);
     CHECK_EQ(take(), 12);
     CHECK_EQ(take(), 14);
+
+    /* … with padding between them, too. */
+    struct frame third = plain(16, 2, false), fourth = plain(19, 1, false);
+    put_packet(&third, 1);
+    put_padding(18, 0);
+    put(&fourth);
+    CHECK_EQ(pc_jitter_blocked_since(jitter), now);
     end();
 }
 
@@ -273,6 +280,32 @@ static void padding_belongs_to_no_frame(void)
         CHECK_EQ(put_padding(20, 5), 0);
         CHECK_EQ(pc_jitter_next(jitter), 21);
         CHECK_EQ(pc_jitter_dropped(jitter), 0);
+        end();
+    }
+}
+
+static void what_is_learnt_passes_through_padding(void)
+{
+    /* The frame's packets are 10, 11 and 13; what 10 shows is told to 13 through 12. */
+    static const int orders[4][4] = {
+        {13, 12, 11, 10}, {11, 12, 13, 10}, {12, 11, 13, 10}, {13, 11, 10, 12}};
+    for (int order = 0; order < 4; order++) {
+        begin(0);
+        struct frame start = plain(10, 2, true), rest = plain(13, 1, false);
+        start.no_marker = true;
+        rest.timestamp = start.timestamp;
+        for (int i = 0; i < 4; i++) {
+            CHECK_EQ(take(), -1);
+            int64_t sequence = orders[order][i];
+            if (sequence == 12)
+                put_padding(12, 0);
+            else if (sequence == 13)
+                put(&rest);
+            else
+                put_packet(&start, (int)sequence - 10);
+        }
+        CHECK_EQ(take(), 10);
+        CHECK_EQ(taken.last, 13);
         end();
     }
 }
@@ -347,12 +380,12 @@ static void descriptors_tell_what_can_be_decoded(void)
 static void a_descriptor_waits_for_its_structure(void)
 {
     begin(0);
-    struct frame idr = described(10, 7, 0), one = described(12, 8, 1);
-    put(&one);
+    struct frame idr = described(10, 7, 0), second = described(14, 9, 2);
+    put(&second); /* 8, in 12 and 13, is lost */
     CHECK_EQ(take(), -1);
     put(&idr);
     CHECK_EQ(take(), 10);
-    CHECK_EQ(take(), 12);
+    CHECK_EQ(take(), 14);
     end();
 }
 
@@ -569,6 +602,7 @@ int main(void)
     RUN(the_packet_before_shows_where_a_frame_begins);
     RUN(without_markers_the_next_frame_ends_one);
     RUN(padding_belongs_to_no_frame);
+    RUN(what_is_learnt_passes_through_padding);
     RUN(copies_and_what_is_too_late_are_refused);
     RUN(a_frame_that_was_not_what_it_seemed_breaks_the_chain);
     RUN(descriptors_tell_what_can_be_decoded);

@@ -89,18 +89,19 @@ static void two_bit_vector(void)
 
 static void long_runs(void)
 {
-    static int64_t arrivals[8200];
-    for (int i = 0; i < 8200; i++)
+    static int64_t arrivals[8300];
+    for (int i = 0; i < 8300; i++)
         arrivals[i] = LOST;
-    arrivals[0] = arrivals[8199] = 0;
+    arrivals[0] = arrivals[8299] = 0;
     uint8_t out[64];
     int written;
-    /* A vector of 14 that begins with the one; a run of 8185 lost; one received. */
-    long size = write(out, sizeof out, 5, arrivals, 8200, &written);
+    /* A vector of 14 that begins with the one; runs of 8191 and 94 lost; one received. */
+    long size = write(out, sizeof out, 5, arrivals, 8300, &written);
     uint8_t expected[64];
-    CHECK_EQ(size, hex("8FCD0006 000000AA 000000BB 00052008 00000007 A0001FF9 20010000", expected));
+    CHECK_EQ(size, hex("8FCD0007 000000AA 000000BB 0005206C 00000007 A0001FFF 005E2001 00000000",
+                       expected));
     CHECK_BYTES(out, expected, (size_t)size);
-    CHECK_EQ(written, 8200);
+    CHECK_EQ(written, 8300);
 }
 
 static void time_before_zero_and_past_24_bits(void)
