@@ -13,6 +13,7 @@ import { Controls } from "./controls.js";
 import { parseHostStats } from "./hoststats.js";
 import { signallingUrl, tabStorage, takeLink } from "./link.js";
 import { Overlay } from "./overlay.js";
+import { Restarts } from "./restarts.js";
 import { Screen } from "./screen.js";
 import { obstacle, Session } from "./session.js";
 import { Signal } from "./signal.js";
@@ -23,8 +24,6 @@ import { Still } from "./still.js";
 const SAMPLE_MS = 1000;
 const OFFER_MS = 10000; // from joining (with a host there) to its offer
 const FRAME_MS = 8000; // from the connection to the first frame
-const RESTART_MS = 2000; // between two requests to restart ICE
-const RESTARTS = 6; // of them without a picture, while the host is there: then a new session
 const HOST_ADRIFT = "The host has lost the server. The picture goes on.";
 const UNREACHABLE_FIRST_TRIES = 3; // failed tries to join before that is called by its name
 const UNREACHABLE_TRIES = 7; // and to come back
@@ -42,8 +41,10 @@ class App {
   #iceServers = [];
   #joined = false;
   #timer = null;
-  #restartTimer = null;
-  #restarts = 0;
+  #restarts = new Restarts({
+    ask: () => this.#askForRestart(),
+    giveUp: () => this.#failed("ice", "No path to the host works any more."),
+  });
   #iceBackoff = new Backoff({ firstMs: 2000, maxMs: 30000 });
   #collector = new Collector();
 
@@ -108,7 +109,7 @@ class App {
         this.#iceServers = iceServers(message.ice_servers);
         this.#hostPresent = message.host_present === true;
         this.#hostIs(message.peers?.[0]);
-        if (this.state === "resuming") this.#resume();
+        if (this.state === "resuming") this.#restarts.now();
         else if (this.#live) this.screen.toast(this.#hostPresent ? null : HOST_ADRIFT);
         else if (this.#hostPresent) this.#awaitOffer();
         else this.#set("waiting");
@@ -117,7 +118,7 @@ class App {
         if (message.role !== "host") break;
         this.#hostPresent = true;
         this.#hostIs(message.peer);
-        if (this.state === "resuming") this.#resume();
+        if (this.state === "resuming") this.#restarts.now();
         else if (this.#live) this.screen.toast(null);
         else this.#awaitOffer();
         break;
@@ -199,7 +200,7 @@ class App {
       return;
     }
     clearTimeout(this.#timer);
-    this.#resumed();
+    this.#restarts.stop();
     let session;
     try {
       session = new Session({
@@ -251,7 +252,7 @@ class App {
 
   #connected() {
     this.#iceBackoff.reset();
-    this.#resumed();
+    this.#restarts.stop();
     if (this.#pending) this.#show(this.#pending);
     this.#leaving?.close();
     this.#leaving = null;
@@ -264,39 +265,33 @@ class App {
   #lose() {
     if (!this.#showing) return;
     if (this.state !== "resuming") {
-      this.#restarts = 0;
       this.#signal.urgent = true;
       this.#set("resuming");
       this.screen.toast("Reconnecting… The last picture stays.");
       this.#signal.check();
     }
-    if (this.#restartTimer === null) this.#resume();
+    this.#restarts.begin();
   }
 
-  /** Ask the host for an ICE restart, and again, until the path stands or a frame is shown. */
-  #resume() {
-    clearTimeout(this.#restartTimer);
-    if (this.#signal.joined && this.#hostPresent) {
-      this.#restarts += 1;
-      if (this.#restarts > RESTARTS) {
-        this.#failed("ice", "No path to the host works any more.");
-        return;
-      }
-      this.#signal.send({ type: "restart", peer: this.#session.peer });
-    }
-    this.#restartTimer = setTimeout(() => this.#resume(), RESTART_MS);
+  #askForRestart() {
+    if (!this.#signal.joined || !this.#hostPresent) return false;
+    return this.#signal.send({ type: "restart", peer: this.#session.peer });
   }
 
   /** Something comes again. A hidden page is shown no frames. */
   #heard() {
     if (this.state !== "resuming") return;
-    this.#resumed();
-    if (document.hidden) this.#set("playing");
+    this.#restarts.stop();
+    if (document.hidden) this.#resumed();
   }
 
   #resumed() {
-    clearTimeout(this.#restartTimer);
-    this.#restartTimer = null;
+    this.#stopResuming();
+    this.#set("playing");
+  }
+
+  #stopResuming() {
+    this.#restarts.forget();
     if (this.#signal) this.#signal.urgent = false;
   }
 
@@ -318,9 +313,7 @@ class App {
   #frameShown() {
     if (!this.#session) return; // some browsers show one black frame when a stream ends
     this.still.hide();
-    if (this.state === "playing") return;
-    this.#resumed();
-    this.#set("playing");
+    if (this.state !== "playing") this.#resumed();
   }
 
   #failed(reason, message) {
@@ -344,7 +337,7 @@ class App {
 
   #endSession() {
     clearTimeout(this.#timer);
-    this.#resumed();
+    this.#stopResuming();
     if (this.#showing) this.still.take(this.video);
     this.#session?.close();
     this.#leaving?.close();
