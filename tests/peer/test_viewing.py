@@ -1,0 +1,275 @@
+"""A viewer's session, through a real signalling server and a real host, and where it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, suppress
+from typing import TypeVar
+
+import pytest
+
+from native import Source, Stream, StreamSettings
+from peer.connection import Connection, ConnectionSettings, ConnectionState
+from peer.hub import HubSettings, MediaHub
+from peer.receiving import ReceivingConnection, ReceivingSettings
+from peer.sdp import VideoOffer
+from peer.signalling_client import ClientState
+from peer.viewing import NoPicture, Viewing, ViewingSettings, ViewingState
+from signalling import messages
+
+from .viewer import use_loopback
+
+T = TypeVar("T", bound=messages.ClientMessage)
+
+
+class Room:
+    """Stands for a SignallingClient in a room: the test says what comes, and sees what is sent."""
+
+    def __init__(self, *come: messages.ServerMessage) -> None:
+        self.sent: asyncio.Queue[messages.ClientMessage] = asyncio.Queue()
+        self.state = ClientState.JOINED
+        self.trouble = ""
+        self.seat = ""
+        self._come: asyncio.Queue[messages.ServerMessage | Exception | None] = asyncio.Queue()
+        for message in come:
+            self._come.put_nowait(message)
+
+    def come(self, message: messages.ServerMessage | Exception) -> None:
+        self._come.put_nowait(message)
+
+    async def send(self, message: messages.ClientMessage) -> bool:
+        self.sent.put_nowait(message)
+        return True
+
+    async def close(self) -> None:
+        self._come.put_nowait(None)
+
+    async def __aiter__(self) -> AsyncIterator[messages.ServerMessage]:
+        while (message := await self._come.get()) is not None:
+            if isinstance(message, Exception):
+                raise message
+            yield message
+
+
+WELCOME = messages.Welcome("viewer", "play", "viewer", host_present=True, peers=["host"])
+
+
+@pytest.fixture(autouse=True)
+def _loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_loopback(monkeypatch)
+
+
+class Scene:
+    """A stream, a viewing hub, and rooms that are joined one after the other."""
+
+    def __init__(self, hub: MediaHub, own: MediaHub, stream: Stream) -> None:
+        self.hub, self.own, self.stream = hub, own, stream
+        self._rooms: asyncio.Queue[Room] = asyncio.Queue()
+        self.hosts: list[Connection] = []
+        self.tracks: asyncio.Queue[ReceivingConnection] = asyncio.Queue()
+        self.told: asyncio.Queue[str] = asyncio.Queue()
+        self.viewing: Viewing
+        self.run: asyncio.Task[None]
+
+    def begin(self, *, patience_s: float = 20.0) -> None:
+        settings = ViewingSettings(ReceivingSettings(read_pattern=True), patience_s=patience_s)
+        self.viewing = Viewing(
+            self.hub,
+            self._join,  # type: ignore[arg-type]
+            settings,
+            on_track=self.tracks.put_nowait,
+            on_message=self.told.put_nowait,
+        )
+        self.run = asyncio.create_task(self.viewing.run())
+
+    def _join(self) -> Room:
+        room = Room(WELCOME)
+        self._rooms.put_nowait(room)
+        return room
+
+    async def room(self) -> Room:
+        """The room that is joined next."""
+        return await asyncio.wait_for(self._rooms.get(), 20)
+
+    async def offer(self, room: Room, seat: str = "") -> Connection:
+        """A host's connection whose offer is answered."""
+        video = VideoOffer(width=320, height=180, fps=30)
+        host = Connection(self.own, None, ConnectionSettings(video=video))
+        self.hosts.append(host)
+        host.send_stream(self.stream)
+        room.come(messages.Offer("host", await host.create_offer(), seat))
+        answer = await self.sent(room, messages.Answer)
+        await host.accept_answer(answer.sdp)
+        return host
+
+    async def sent(self, room: Room, kind: type[T]) -> T:
+        """The next message of that kind."""
+        async with asyncio.timeout(20):
+            while True:
+                message = await room.sent.get()
+                if isinstance(message, kind):
+                    return message
+
+    async def picture(self) -> ReceivingConnection:
+        """The next connection, once it has a picture."""
+        async with asyncio.timeout(20):
+            connection = await self.tracks.get()
+            assert connection.track is not None
+            picture = await connection.track.recv_picture()
+            assert picture.frame.pattern is not None
+        return connection
+
+
+@pytest.fixture
+async def scene() -> AsyncIterator[Scene]:
+    async with AsyncExitStack() as stack:
+        hubs = [MediaHub(HubSettings(bind=("127.0.0.1",))) for _ in range(2)]
+        for hub in hubs:
+            stack.push_async_callback(hub.close)
+        settings = StreamSettings(fps=30, bitrate=1_000_000, idr_interval_ms=50)
+        stream = stack.enter_context(Stream(Source.pattern(320, 180), settings, hubs[1].native))
+        scene = Scene(*hubs, stream)
+        yield scene
+        await scene.viewing.close()
+        with suppress(NoPicture, asyncio.CancelledError):
+            await asyncio.wait_for(scene.run, 10)
+        for host in scene.hosts:
+            await host.close()
+
+
+async def test_the_picture_comes_and_the_hosts_bye_is_the_end(scene: Scene) -> None:
+    scene.begin()
+    room = await scene.room()
+    host = await scene.offer(room, seat="a-seat")
+    connection = await scene.picture()
+    assert scene.viewing.state is ViewingState.CONNECTED
+    assert (scene.viewing.trouble, room.seat) == ("", "a-seat")
+    assert connection is scene.viewing.connection
+    assert host.state is ConnectionState.CONNECTED
+    room.come(messages.PeerLeft("host", "host", "bye"))
+    await asyncio.wait_for(scene.run, 10)
+    assert scene.viewing.state is ViewingState.CLOSED
+    assert connection.state is ConnectionState.CLOSED
+
+
+async def test_candidates_go_both_ways_and_bad_ones_do_no_harm(scene: Scene) -> None:
+    scene.begin()
+    room = await scene.room()
+    room.come(messages.Candidate("host", "early"))
+    await scene.offer(room)
+    room.come(messages.Candidate("host", "nonsense"))
+    room.come(messages.Candidate("host", ""))
+    await scene.picture()
+
+
+async def test_what_the_host_tells_is_heard(scene: Scene) -> None:
+    scene.begin()
+    room = await scene.room()
+    video = VideoOffer(width=320, height=180, fps=30)
+    host = Connection(scene.own, None, ConnectionSettings(video=video))
+    scene.hosts.append(host)
+    channel = host.create_data_channel("stats", ordered=False, max_retransmits=0)
+    host.send_stream(scene.stream)
+    room.come(messages.Offer("host", await host.create_offer()))
+    await host.accept_answer((await scene.sent(room, messages.Answer)).sdp)
+    opened = asyncio.Event()
+    channel.on("open", opened.set)
+    async with asyncio.timeout(20):
+        if channel.readyState != "open":
+            await opened.wait()
+        channel.send("{}")
+        channel.send(b"no text")
+        channel.send("[]")
+        assert [await scene.told.get() for _ in range(2)] == ["{}", "[]"]
+
+
+async def test_an_ice_restart_keeps_the_session(scene: Scene) -> None:
+    scene.begin()
+    room = await scene.room()
+    host = await scene.offer(room)
+    connection = await scene.picture()
+    room.come(messages.Offer("host", host.restart_ice()))
+    await host.accept_answer((await scene.sent(room, messages.Answer)).sdp)
+    assert connection.track is not None
+    async with asyncio.timeout(20):
+        for _ in range(10):
+            await connection.track.recv_picture()
+    assert scene.viewing.connection is connection
+    assert scene.tracks.empty()
+
+
+async def test_another_host_takes_the_place_of_the_first(scene: Scene) -> None:
+    scene.begin()
+    room = await scene.room()
+    await scene.offer(room)
+    first = await scene.picture()
+    await scene.offer(room)
+    second = await scene.picture()
+    assert second is not first
+    assert scene.viewing.connection is second
+
+
+async def test_a_connection_that_is_hung_up_is_begun_again(scene: Scene) -> None:
+    scene.begin()
+    host = await scene.offer(await scene.room())
+    first = await scene.picture()
+    await host.close()
+    await scene.offer(await scene.room())
+    assert await scene.picture() is not first
+
+
+async def test_a_bad_offer_is_waited_out(scene: Scene) -> None:
+    scene.begin()
+    room = await scene.room()
+    room.come(messages.Offer("host", "v=0\r\n"))
+    await scene.offer(room)
+    await scene.picture()
+
+
+@pytest.mark.parametrize(
+    ("come", "reason"),
+    [
+        ([], "the host makes no offer"),
+        ([messages.PeerLeft("host", "host", "lost")], "there is no host in this room"),
+        ([messages.Refused("host", "All seats are taken.")], "All seats are taken."),
+        ([messages.Offer("host", "v=0\r\n")], "the host's offer cannot be used: the offer has no"),
+    ],
+)
+async def test_waiting_ends_and_says_why(
+    scene: Scene, come: list[messages.ServerMessage], reason: str
+) -> None:
+    scene.begin(patience_s=0.5)
+    room = await scene.room()
+    for message in come:
+        room.come(message)
+    with pytest.raises(NoPicture, match=reason) as caught:
+        await asyncio.wait_for(scene.run, 10)
+    assert (caught.value.state, caught.value.seen) == (ViewingState.WAITING, False)
+
+
+async def test_a_server_out_of_reach_ends_it(scene: Scene) -> None:
+    scene.begin(patience_s=0.5)
+    room = await scene.room()
+    room.state, room.trouble = ClientState.WAITING, "cannot reach it"
+    with pytest.raises(NoPicture, match="cannot reach it") as caught:
+        await asyncio.wait_for(scene.run, 10)
+    assert caught.value.state is ViewingState.JOINING
+
+
+async def test_a_stream_that_stops_is_noticed(scene: Scene) -> None:
+    scene.begin(patience_s=1.0)
+    await scene.offer(await scene.room())
+    await scene.picture()
+    scene.stream.close()
+    with pytest.raises(NoPicture, match="the host sends no picture") as caught:
+        await asyncio.wait_for(scene.run, 20)
+    assert caught.value.seen
+
+
+async def test_what_the_room_refuses_comes_out(scene: Scene) -> None:
+    scene.begin()
+    (await scene.room()).come(PermissionError("no"))
+    with pytest.raises(PermissionError):
+        await asyncio.wait_for(scene.run, 10)
+    scene.run = asyncio.create_task(asyncio.sleep(0))
