@@ -31,8 +31,8 @@ static const double start_doubling_s = 0.15, start_most = 3;
 
 /* Against traffic that fills the queue: a share of what comes through within trains, which is more
  * than what is left. */
-static const double compete_most = 0.5, compete_least = 0.1, compete_increase = 0.1;
-static const double compete_loss = 0.02, compete_decrease = 0.75;
+static const double compete_most = 0.6, compete_increase = 0.3;
+static const double compete_loss = 0.08, compete_decrease = 0.85;
 
 /* Beyond so many frame intervals of queue, the next frame would only be late. */
 static const double hold_intervals = 2.5;
@@ -266,7 +266,7 @@ static void grow(struct pc_train_controller *controller, double demand, double d
                         pc_train_meter_rate(&controller->trains, 4).open_bps / controller->excess);
     if (sure && again > controller->target_bps)
         controller->target_bps += (again - controller->target_bps) * fmin(1, dt / 0.1);
-    double limit = rate.bps > 0
+    double limit = rate.bps > 0 && controller->alone
                        ? headroom * rate.bps / controller->excess / fmax(0.5, 1 - rate.error)
                        : HUGE_VAL;
     if (controller->target_bps + step <= limit)
@@ -286,10 +286,10 @@ static void resume(struct pc_train_controller *controller, const struct pc_path_
     int64_t busy_us = (int64_t)((now_ns - controller->state_since_ns) / 1000);
     busy_us = busy_us < 100000 ? 100000 : busy_us;
     double busy_bps = pc_rate_meter_bps(&path->received, busy_us);
-    controller->alone = busy_bps >= alone_least * within_bps;
+    controller->alone = within_bps > 0 && busy_bps >= alone_least * within_bps;
     if (!controller->alone)
         return;
-    double bps = within_bps > 0 ? fmin(within_bps, busy_bps) : controller->share_bps;
+    double bps = fmin(within_bps, busy_bps);
     controller->target_bps = fmax(controller->target_bps, resume_share * bps / controller->excess);
 }
 
@@ -351,21 +351,21 @@ static void compete(struct pc_train_controller *controller, const struct pc_path
     double queue = (double)controller->queue_us;
     bool falling = queue < controller->usual_queue_us - 2000;
     controller->usual_queue_us += (queue - controller->usual_queue_us) * fmin(1, dt / 0.3);
-    if (pc_path_meter_loss(path) > compete_loss) {
-        if (now_ns - controller->cut_ns > patience_ns) {
-            controller->target_bps *= compete_decrease;
-            controller->cut_ns = now_ns;
-        }
-    } else if (!falling) {
-        controller->target_bps += compete_increase * controller->link_bps * dt;
+    bool lossy = pc_path_meter_loss(path) > compete_loss;
+    if (lossy && now_ns - controller->cut_ns > patience_ns) {
+        double received = pc_rate_meter_bps(&path->received, 300000) / controller->excess;
+        controller->target_bps = compete_decrease * fmin(controller->target_bps, received);
+        controller->cut_ns = now_ns;
+    } else if (!lossy && !falling) {
+        double most = compete_most * controller->capacity_bps / controller->excess;
+        double step = compete_increase * controller->capacity_bps * dt;
+        if (controller->target_bps < most)
+            controller->target_bps = fmin(controller->target_bps + step, most);
     }
-    double link = controller->link_bps / controller->excess;
-    controller->target_bps =
-        clamp(controller->target_bps, compete_least * link, compete_most * link);
 
     /* At this rate a queue of ours would be gone, and that of others would move: the path is
      * longer than it was. */
-    if (now_ns - controller->state_since_ns > FLAT_NS && is_flat(controller)) {
+    if (!lossy && now_ns - controller->state_since_ns > FLAT_NS && is_flat(controller)) {
         int trains = pc_train_meter_within(&controller->trains, FLAT_NS);
         pc_train_meter_rebase(&controller->trains, trains, controller->base_clock_ns);
         controller->target_bps = fmax(controller->target_bps, resume_share * controller->share_bps);
