@@ -234,16 +234,16 @@ def _short(value: float) -> str:
 
 
 _COLUMNS: Sequence[tuple[str, str, Callable[[float], str]]] = (
-    ("util.", "utilisation", lambda value: f"{value:.0%}"),
+    ("util", "utilisation", lambda value: f"{value:.0%}"),
     ("Mbit/s", "mbps", _short),
-    ("queue p50", "queue_p50_ms", _short),
-    ("p95", "queue_p95_ms", _short),
-    ("p99", "queue_p99_ms", _short),
-    ("delay p50", "frame_delay_p50_ms", _short),
-    ("p95", "frame_delay_p95_ms", _short),
-    ("p99", "frame_delay_p99_ms", _short),
-    ("frozen/min", "freezes_per_min", _short),
-    ("for ms", "freeze_ms", _short),
+    ("queue 50", "queue_p50_ms", _short),
+    ("95", "queue_p95_ms", _short),
+    ("99", "queue_p99_ms", _short),
+    ("delay 50", "frame_delay_p50_ms", _short),
+    ("95", "frame_delay_p95_ms", _short),
+    ("99", "frame_delay_p99_ms", _short),
+    ("freezes", "freezes_per_min", _short),
+    ("ms", "freeze_ms", _short),
     ("repair", "overhead", lambda value: f"{value:.0%}"),
 )
 _SPECIAL = ("jain", "share", "drain_s", "misses", "full_quality_s", "resumed_s", "psnr_db", "fps")
@@ -268,13 +268,15 @@ def printed(tables: Tables) -> list[Table]:
     if not tables.values:
         return []
     table = Table(
-        title="network: medians; delays and queues in ms", box=SIMPLE_HEAD, padding=(0, 1)
+        title="network: percentiles of queue and frame delay in ms; freezes a minute, and of ms",
+        box=SIMPLE_HEAD,
+        padding=(0, 1),
     )
     table.add_column("case", no_wrap=True)
     table.add_column("", no_wrap=True)
     for heading, _, _ in _COLUMNS:
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    table.add_column("")
     for case, contenders in tables.values.items():
         for i, contender in enumerate(contenders):
             name = case if i == 0 else ""
