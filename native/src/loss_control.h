@@ -16,7 +16,7 @@ struct pc_loss_window {
 struct pc_loss_control {
     double loss;          /* quick to rise, slow to fall; 0..1 */
     double burst;         /* mean length of a run of lost packets, >= 1 */
-    uint64_t rtt_ns;      /* 0 = unknown */
+    uint64_t rtt_ns;      /* 0 = unknown, or nothing can be sent again */
     uint64_t deadline_ns; /* a frame may be so late after it was sent */
     uint64_t updated_ns;
     bool losing; /* the packet sent last of those reported was lost */

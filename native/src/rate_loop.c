@@ -178,7 +178,7 @@ uint64_t pc_rate_loop_update(struct pc_rate_loop *loop, uint64_t now_ns)
     loop->next_ns = now_ns + PC_RATE_LOOP_STEP_NS;
     /* A frame is late when it took half a round trip, one to repair it, and its own interval. */
     uint64_t rtt_ns = loop->output.rtt_ns;
-    pc_loss_control_set_path(&loop->loss, rtt_ns,
+    pc_loss_control_set_path(&loop->loss, loop->settings.resends ? rtt_ns : 0,
                              rtt_ns * 3 / 2 + PC_NS_PER_S / (uint64_t)loop->settings.fps);
     return loop->next_ns;
 }

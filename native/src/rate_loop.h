@@ -15,6 +15,7 @@ struct pc_rate_loop_settings {
     double ceiling_bps;        /* of the encoder */
     int fps;
     bool feedback; /* transport-wide feedback was negotiated */
+    bool resends;  /* RTX was */
 };
 
 struct pc_rate_loop {

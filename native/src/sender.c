@@ -176,6 +176,7 @@ static int prepare(struct pc_sender *sender, struct pc_feed *feed,
         .ceiling_bps = atomic_load(&feed->ceiling),
         .fps = atomic_load(&feed->fps),
         .feedback = media->transport_cc_id != 0,
+        .resends = media->rtx_payload_type != 0,
     };
     if (media->fec_payload_type != 0 && sender->fec == NULL) {
         sender->fec = malloc(sizeof *sender->fec);
