@@ -28,7 +28,6 @@ either side::
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable, Coroutine
 from types import TracebackType
@@ -423,16 +422,16 @@ class Host:
         meter = Meter(stream, clock_ns())
         while True:
             await asyncio.sleep(self.settings.report_interval_s)
+            viewers = {viewer: viewer.report() for viewer in self._viewers.values()}
             report = meter.read(
                 clock_ns(),
-                viewers=tuple(viewer.report() for viewer in self._viewers.values()),
+                viewers=tuple(viewers.values()),
                 waiting=len(self._waiting),
                 signalling=self._signalling.state.value,
                 trouble=self._trouble(),
             )
-            bodies = {codec: json.dumps(report.to_viewer(codec)) for codec in report.encodes}
-            for viewer in tuple(self._viewers.values()):
-                viewer.tell(bodies)
+            for viewer, own in viewers.items():
+                viewer.tell(report, own)
             if self._on_report is not None:
                 self._on_report(report)
 

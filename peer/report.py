@@ -6,17 +6,22 @@
 
     {"fps": 60.0, "bitrate_bps": 8000000, "viewers": 2, "width": 1280, "height": 720,
      "codec": "H264", "encoder": "x264", "drops": {"skipped": 0, "late": 0},
+     "network": {"state": "steady", "target_bps": 8300000, "queue_ms": 0.2, "rtt_ms": 20.1,
+                 "loss": 0.0, "repair": 0.02},
      "stages": {"capture": {"p50_ms": 0.3, "p99_ms": 0.6}, "convert": …, "encode": …,
                 "first_packet": …, "last_packet": …}}
+
+``fps``, ``bitrate_bps``, ``width`` and ``height`` are those of the encode that the viewer gets;
+``network`` is what the host makes of the path to it, null where its rate is fixed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from native import Codec, Percentiles, Stage, StreamStats
+from native import Codec, CodecStats, Percentiles, RungStats, Stage, StreamStats
 
 WINDOW_S = 5.0
 """Latencies are those of the frames of so many last seconds."""
@@ -56,6 +61,24 @@ class EncodeReport:
     fps: float
     bitrate_bps: int
     receivers: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkReport:
+    """What the controller makes of a viewer's path."""
+
+    state: str
+    """As :class:`native.Congestion` names it, in small letters."""
+    target_bps: float
+    """What may be sent altogether."""
+    queue_ms: float
+    """Estimated queueing delay on the way there."""
+    loss: float
+    """0..1, of late."""
+    repair: float
+    """Retransmissions and FEC, as a share of all that was sent since the beginning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +98,10 @@ class ViewerReport:
     frames_dropped: int
     idr_requests: int = 0
     """PLI and FIR (RFC 4585, RFC 5104) from it."""
+    rung: int = 0
+    """Which of its codec's encodes it gets."""
+    network: NetworkReport | None = None
+    """None: its rate is fixed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +111,8 @@ class HostReport:
     width: int
     height: int
     encoder: str
-    encodes: Mapping[Codec, EncodeReport]
+    encodes: Mapping[tuple[Codec, int], EncodeReport]
+    """By codec and rung."""
     stages: Mapping[str, StageLatency]
     """By the names of :data:`STAGES`; a stage that no frame passed is missing."""
     skipped: int
@@ -118,16 +146,29 @@ class HostReport:
     @property
     def codecs(self) -> tuple[Codec, ...]:
         """Those that somebody receives."""
-        return tuple(codec for codec, encode in self.encodes.items() if encode.receivers)
+        received = (codec for (codec, _), encode in self.encodes.items() if encode.receivers)
+        return tuple(dict.fromkeys(received))
 
-    def to_viewer(self, codec: Codec) -> dict[str, Any]:
-        """The message for a viewer of that encode."""
-        encode = self.encodes[codec]
+    def to_viewer(self, viewer: ViewerReport) -> dict[str, Any]:
+        """The message for a viewer that has answered."""
+        encode = self.encodes[Codec[viewer.codec], viewer.rung]
+        network = viewer.network
         return {
+            **self._common(),
             "fps": round(encode.fps, 1),
             "bitrate_bps": encode.bitrate_bps,
-            **self._common(),
-            "codec": codec.name,
+            "width": encode.width,
+            "height": encode.height,
+            "codec": viewer.codec,
+            "network": network
+            and {
+                "state": network.state,
+                "target_bps": round(network.target_bps),
+                "queue_ms": round(network.queue_ms, 1),
+                "rtt_ms": viewer.rtt_ms and round(viewer.rtt_ms, 1),
+                "loss": round(network.loss, 4),
+                "repair": round(network.repair, 4),
+            },
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -185,16 +226,7 @@ class Meter:
             width=stats.width,
             height=stats.height,
             encoder=stats.encoder,
-            encodes={
-                codec: EncodeReport(
-                    fps=(now.encoded - before.codecs[codec].encoded) / seconds,
-                    bitrate_bps=round(
-                        8 * (now.encoded_bytes - before.codecs[codec].encoded_bytes) / seconds
-                    ),
-                    receivers=now.viewers,
-                )
-                for codec, now in stats.codecs.items()
-            },
+            encodes=dict(_encodes(before, stats, seconds)),
             stages={
                 name: StageLatency(found.p50 / 1e6, found.p99 / 1e6)
                 for name, (start, end) in STAGES.items()
@@ -207,3 +239,28 @@ class Meter:
             signalling=signalling,
             trouble=trouble,
         )
+
+
+def _encodes(
+    before: StreamStats, now: StreamStats, seconds: float
+) -> Iterator[tuple[tuple[Codec, int], EncodeReport]]:
+    for rung, (old, new) in enumerate(zip(before.rungs, now.rungs, strict=True)):
+        yield (Codec.H264, rung), _encode(old, new, seconds, new.width, new.height)
+    vp8 = (before.codecs[Codec.VP8], now.codecs[Codec.VP8])
+    yield (Codec.VP8, 0), _encode(*vp8, seconds, now.width, now.height)
+
+
+def _encode(
+    before: CodecStats | RungStats,
+    now: CodecStats | RungStats,
+    seconds: float,
+    width: int,
+    height: int,
+) -> EncodeReport:
+    return EncodeReport(
+        fps=(now.encoded - before.encoded) / seconds,
+        bitrate_bps=round(8 * (now.encoded_bytes - before.encoded_bytes) / seconds),
+        receivers=now.viewers,
+        width=width,
+        height=height,
+    )

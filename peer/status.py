@@ -217,11 +217,14 @@ def bar(half: float, most: float, width: int = 28) -> Text:
     )
 
 
+_NETWORK_STYLES = {"steady": "green", "draining": "yellow", "competing": "yellow", "silent": "red"}
+
+
 def _viewers(report: HostReport) -> RenderableType:
     grid = Table.grid(padding=(0, 3, 0, 0))
-    for justify in ("left", "left", "left", "right", "right", "right", "right"):
+    for justify in ("left", "left", "left", *("right",) * 6, "left"):
         grid.add_column(justify=justify)
-    head = ("viewer", "state", "codec", "rtt", "loss", "sent", "resent")
+    head = ("viewer", "state", "codec", "rtt", "loss", "queue", "rate", "repair", "sent", "network")
     grid.add_row(*(Text(word, style="dim") for word in head))
     for viewer in report.viewers[:_MAX_VIEWERS_SHOWN]:
         grid.add_row(*_viewer_cells(viewer))
@@ -233,14 +236,18 @@ def _viewers(report: HostReport) -> RenderableType:
 
 def _viewer_cells(viewer: ViewerReport) -> tuple[str | Text, ...]:
     style = {"connected": "green", "connecting": "dim"}.get(viewer.state, "yellow")
+    network = viewer.network
     return (
         viewer.peer,
         Text(viewer.state, style=style),
         viewer.codec,
         "" if viewer.rtt_ms is None else f"{viewer.rtt_ms:.1f} ms",
-        f"{100 * viewer.loss:.1f} %" if viewer.codec else "",
+        f"{100 * (network.loss if network else viewer.loss):.1f} %" if viewer.codec else "",
+        f"{network.queue_ms:.0f} ms" if network else "",
+        f"{network.target_bps / 1e6:.1f} Mbit/s" if network else "",
+        f"{100 * network.repair:.1f} %" if network else "",
         f"{viewer.sent_bytes / 1e6:.1f} MB" if viewer.codec else "",
-        str(viewer.resent_packets) if viewer.codec else "",
+        Text(network.state, style=_NETWORK_STYLES.get(network.state, "")) if network else "",
     )
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 from typing import Protocol
 
 from aiortc import RTCDataChannel
 
-from native import Codec
+from native import Congestion, PeerStats
 from peer.connection import Connection, ConnectionEvents, ConnectionState
-from peer.report import ViewerReport
+from peer.report import HostReport, NetworkReport, ViewerReport
 
 MAX_STATS_BACKLOG = 64 * 1024
 """Bytes that may wait in a viewer's stats channel before it misses a message."""
@@ -85,13 +86,13 @@ class Viewer(ConnectionEvents):
             self._timer.cancel()
             self._timer = None
 
-    def tell(self, bodies: dict[Codec, str]) -> None:
-        """Send the report of this viewer's encode, unless its channel is stuck."""
-        answer, channel = self.connection.answer, self.stats_channel
-        if answer is None or answer.video is None or channel.readyState != "open":
+    def tell(self, report: HostReport, own: ViewerReport) -> None:
+        """Send what the report says to this viewer, unless its channel is stuck."""
+        channel = self.stats_channel
+        if not own.codec or channel.readyState != "open":
             return
         if channel.bufferedAmount <= MAX_STATS_BACKLOG:
-            channel.send(bodies[answer.video.codec])
+            channel.send(json.dumps(report.to_viewer(own)))
 
     def report(self) -> ViewerReport:
         stats, answer = self.connection.stats(), self.connection.answer
@@ -107,6 +108,8 @@ class Viewer(ConnectionEvents):
             resent_packets=media.rtx_packets if media else 0,
             frames_dropped=media.frames_dropped if media else 0,
             idr_requests=media.plis + media.firs if media else 0,
+            rung=media.rung if media else 0,
+            network=_network(media) if media else None,
         )
 
     # ConnectionEvents ----------------------------------------------------------------------------
@@ -118,3 +121,16 @@ class Viewer(ConnectionEvents):
 
     def candidate(self, connection: Connection, candidate: str) -> None:
         self._owner.send_candidate(self, candidate)
+
+
+def _network(media: PeerStats) -> NetworkReport | None:
+    if media.congestion is Congestion.FIXED:
+        return None
+    repair = media.rtx_bytes + media.fec_bytes
+    return NetworkReport(
+        state=media.congestion.name.lower(),
+        target_bps=media.target_bps,
+        queue_ms=media.queue_ms,
+        loss=media.network_loss,
+        repair=repair / max(1, media.bytes + repair),
+    )

@@ -2,12 +2,14 @@
 //
 //   {"fps": 60.0, "bitrate_bps": 8000000, "viewers": 2, "width": 1280, "height": 720,
 //    "codec": "H264", "encoder": "x264", "drops": {"skipped": 0, "late": 0},
+//    "network": {"state": "steady", "target_bps": 8300000, "queue_ms": 0.2, "rtt_ms": 20.1,
+//                "loss": 0.0, "repair": 0.02},
 //    "stages": {"capture": {"p50_ms": 0.3, "p99_ms": 0.6}, "convert": …, "encode": …,
 //               "first_packet": …, "last_packet": …}}
 //
 // capture, convert and encode are how long that stage takes; first_packet and last_packet are
 // counted from the start of capture, and lie partly inside encode: slices leave while the encoder
-// is still at work. Unknown keys are ignored; a field of the wrong kind counts as absent.
+// is still at work. network is what the host's congestion control makes of the path. Unknown keys are ignored; a field of the wrong kind counts as absent.
 
 export const STAGES = ["capture", "convert", "encode", "first_packet", "last_packet"];
 
@@ -40,7 +42,19 @@ export function parseHostStats(text) {
     encoder: word(data.encoder),
     skipped: amount(data.drops?.skipped),
     late: amount(data.drops?.late),
+    network: parseNetwork(data.network),
     stages: Object.freeze(stages),
+  });
+}
+
+/** What the host makes of the path to here; null where its rate is fixed. */
+function parseNetwork(data) {
+  if (!isObject(data)) return null;
+  return Object.freeze({
+    state: word(data.state),
+    targetBps: amount(data.target_bps),
+    queueMs: amount(data.queue_ms),
+    repair: amount(data.repair),
   });
 }
 

@@ -11,6 +11,7 @@ const FACTS = {
   picture: ["Picture", "Size, codec and decoder here"],
   path: ["Path", "This side's and the host's kind of candidate, and the protocol"],
   host: ["Host", "Its encoder, its frame rate, and how many watch"],
+  network: ["Network", "What the host finds that this path takes, what waits on it, and the share of repairs"],
 };
 const COUNTERS = {
   rtt: ["RTT, ms", "Round trip to the host"],
@@ -85,6 +86,7 @@ export class Overlay {
       picture: join(size, stats?.codec, stats?.decoder),
       path: join(stats?.path, protocol),
       host: join(host?.encoder, host?.fps ? `${host.fps.toFixed(0)} fps` : null, people),
+      network: networkWords(host?.network),
       rtt: brief(stats?.rttMs),
       buffer: brief(stats?.jitterBufferMs),
       decode: brief(stats?.decodeMs),
@@ -201,6 +203,16 @@ function brief(value) {
 
 function count(value) {
   return Number.isFinite(value) ? value.toLocaleString("en") : null;
+}
+
+function networkWords(network) {
+  if (!network) return null;
+  return join(
+    network.targetBps ? `${(network.targetBps / 1e6).toFixed(1)} Mbit/s` : null,
+    network.queueMs === null ? null : `${network.queueMs.toFixed(0)} ms queued`,
+    network.repair ? `${(100 * network.repair).toFixed(1)} % repairs` : null,
+    network.state,
+  );
 }
 
 function join(...words) {

@@ -17,6 +17,7 @@ from native import (
     CodecStats,
     NativeError,
     Percentiles,
+    RungStats,
     SourceLost,
     SrtpProfile,
     StreamFailed,
@@ -168,7 +169,8 @@ class Stream:
 
     def stats(self) -> StreamStats:
         codecs = {codec: CodecStats(0, 0, 0, 0) for codec in Codec}
-        return StreamStats(640, 360, 0, 3, 1, 0, 0, "x264", codecs, ())
+        rung = RungStats(0, 8_000_000, 640, 360, 60, 0, 0)
+        return StreamStats(640, 360, 0, 3, 1, 0, 0, "x264", codecs, (rung,))
 
     def latency(self, *_: object) -> Percentiles:
         return Percentiles(1, 2_000_000, 3_000_000, 4_000_000, 5_000_000)

@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from native import Codec, CodecStats, Percentiles, Stage, StreamStats
-from peer.report import STAGES, Meter, ViewerReport
+from native import Codec, CodecStats, Percentiles, RungStats, Stage, StreamStats
+from peer.report import STAGES, Meter, NetworkReport, ViewerReport
 
 IDLE = {codec: CodecStats(0, 0, 0, 0) for codec in Codec}
-STATS = StreamStats(1280, 720, 0, 0, 0, 0, 0, "x264", IDLE, ())
+NO_RUNG = RungStats(0, 8_000_000, 1280, 720, 60, 0, 0)
+STATS = StreamStats(1280, 720, 0, 0, 0, 0, 0, "x264", IDLE, (NO_RUNG, NO_RUNG, NO_RUNG))
 SECOND = 10**9
 
 
@@ -33,15 +34,25 @@ def viewer(state: str = "connected") -> ViewerReport:
     return ViewerReport("anna", state, "H264", 1.5, 0.25, 1000, 2, 0)
 
 
+def rungs(*encoded: tuple[int, int]) -> tuple[RungStats, ...]:
+    """Rungs of falling size that one viewer each receives, by units and bytes."""
+    sizes = [(1280, 720), (960, 540), (640, 360)]
+    made = [
+        RungStats(1, 0, *size, 60, units, size_bytes)
+        for size, (units, size_bytes) in zip(sizes, encoded, strict=False)
+    ]
+    return (*made, *(NO_RUNG for _ in range(3 - len(made))))
+
+
 def test_rates_are_of_the_interval_and_not_of_the_whole() -> None:
     stream = Stream()
-    stream.now = replace(STATS, codecs={**IDLE, Codec.H264: CodecStats(1, 100, 10**6, 1)})
+    stream.now = replace(STATS, rungs=rungs((100, 10**6)))
     meter = Meter(stream, 10 * SECOND)
     stream.now = replace(
         STATS,
         skipped=4,
         late=2,
-        codecs={**IDLE, Codec.H264: CodecStats(2, 220, 3 * 10**6, 1)},
+        rungs=rungs((220, 3 * 10**6)),
     )
     report = meter.read(12 * SECOND)
     assert report.fps == 60.0
@@ -63,18 +74,37 @@ def test_stages_are_those_of_the_last_seconds_and_missing_where_no_frame_passed(
 def test_a_viewers_message_speaks_of_its_own_encode() -> None:
     stream = Stream()
     meter = Meter(stream, 0)
-    codecs = {Codec.H264: CodecStats(1, 60, 10**6, 1), Codec.VP8: CodecStats(1, 30, 500_000, 1)}
-    stream.now = replace(STATS, codecs=codecs)
+    stream.now = replace(
+        STATS,
+        codecs={**IDLE, Codec.VP8: CodecStats(1, 30, 500_000, 1)},
+        rungs=rungs((60, 10**6), (30, 250_000)),
+    )
     report = meter.read(SECOND, viewers=(viewer(), viewer("connecting"), viewer("silent")))
-    message = report.to_viewer(Codec.VP8)
+    message = report.to_viewer(replace(viewer(), codec="VP8"))
     assert set(message) == {
         *("fps", "bitrate_bps", "viewers", "width", "height", "codec", "encoder", "stages"),
-        "drops",
+        *("drops", "network"),
     }
     assert (message["codec"], message["fps"], message["bitrate_bps"]) == ("VP8", 30.0, 4_000_000)
     assert message["viewers"] == 1
+    assert message["network"] is None
     assert message["stages"]["convert"] == {"p50_ms": 1.0, "p99_ms": 3.0}
-    assert report.bitrate_bps == 12_000_000
+    assert report.bitrate_bps == 14_000_000
+    assert report.fps == 60.0
+    assert report.codecs == (Codec.H264, Codec.VP8)
+
+    slow = replace(viewer(), rung=1, network=NetworkReport("draining", 2.1e6, 31.44, 0.0512, 0.1))
+    message = report.to_viewer(slow)
+    assert (message["fps"], message["bitrate_bps"]) == (30.0, 2_000_000)
+    assert (message["width"], message["height"]) == (960, 540)
+    assert message["network"] == {
+        "state": "draining",
+        "target_bps": 2_100_000,
+        "queue_ms": 31.4,
+        "rtt_ms": 1.5,
+        "loss": 0.0512,
+        "repair": 0.1,
+    }
 
 
 def test_json_has_it_all() -> None:
@@ -96,6 +126,8 @@ def test_json_has_it_all() -> None:
             "resent_packets": 2,
             "frames_dropped": 0,
             "idr_requests": 0,
+            "rung": 0,
+            "network": None,
         }
     ]
 

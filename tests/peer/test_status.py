@@ -17,7 +17,10 @@ REPORT = HostReport(
     width=1280,
     height=720,
     encoder="x264",
-    encodes={Codec.H264: EncodeReport(59.94, 7_900_000, 2), Codec.VP8: EncodeReport(0.0, 0, 0)},
+    encodes={
+        (Codec.H264, 0): EncodeReport(59.94, 7_900_000, 2, 1280, 720),
+        (Codec.VP8, 0): EncodeReport(0.0, 0, 0, 1280, 720),
+    },
     stages={"encode": StageLatency(3.1, 5.2), "last_packet": StageLatency(4.4, 6.3)},
     skipped=3,
     late=1,
