@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 
 #include "clock.h"
@@ -13,11 +14,17 @@ static uint8_t pixels[1920 * 1080 * 3 / 2];
 static struct pc_received_picture picture;
 static struct pc_received_frame frame;
 static atomic_int idrs_wanted;
+static atomic_bool holding; /* the decoder's thread is held up when it wants an IDR */
+static sem_t held, released;
 
 static void want_idr(void *context)
 {
     (void)context;
     atomic_fetch_add(&idrs_wanted, 1);
+    if (!atomic_load(&holding))
+        return;
+    sem_post(&held);
+    sem_wait(&released);
 }
 
 static struct pc_playout *open_playout(struct pc_receive_settings settings)
@@ -150,6 +157,9 @@ static void nothing_is_decoded_before_an_idr(void)
     pc_playout_close(playout);
 }
 
+static const struct encoded_unit damaged = {
+    .data = (uint8_t[100]){0, 0, 0, 1, 0x41, 0xff, 0xff, 0xff}, .size = 100};
+
 /* What cannot be decoded costs what refers to it, and an IDR is asked for. */
 static void a_damaged_unit_is_got_over_at_an_idr(void)
 {
@@ -157,16 +167,14 @@ static void a_damaged_unit_is_got_over_at_an_idr(void)
     struct unit_maker maker;
     unit_maker_open(&maker, PC_H264, WIDTH, HEIGHT);
     CHECK(make_and_offer(playout, &maker, true));
-    static uint8_t junk[100] = {0, 0, 0, 1, 0x41, 0xff, 0xff, 0xff};
-    struct encoded_unit damaged = {.data = junk, .size = sizeof junk};
     CHECK(offer(playout, &damaged, 0));
     struct pc_reception_stats stats = stats_after(playout, 2);
     CHECK_EQ(stats.decode_errors, 1);
     CHECK(!make_and_offer(playout, &maker, false));
-    CHECK_EQ(atomic_load(&idrs_wanted), 1);
     CHECK(make_and_offer(playout, &maker, true));
     CHECK(make_and_offer(playout, &maker, false));
     stats = stats_after(playout, 5);
+    CHECK_EQ(atomic_load(&idrs_wanted), 1);
     CHECK_EQ(stats.pictures, 3);
     CHECK_EQ(stats.units_useless, 1);
     CHECK_EQ(stats.decode_errors, 1);
@@ -174,58 +182,78 @@ static void a_damaged_unit_is_got_over_at_an_idr(void)
     pc_playout_close(playout);
 }
 
-/* Far more at once than can be decoded in that time: what waited is dropped, no thread waits. */
-static void a_decoder_that_is_behind_goes_on_at_an_idr(void)
-{
-    enum { UNITS = PC_PLAYOUT_QUEUE + 8 };
-    struct pc_playout *playout =
-        open_playout((struct pc_receive_settings){.decode = true, .picture_depth = 16});
-    struct unit_maker maker;
-    struct encoded_unit units[UNITS], last;
-    unit_maker_open(&maker, PC_H264, 1920, 1080);
-    for (int i = 0; i < UNITS; i++)
-        units[i] = unit_maker_next(&maker, i == 0);
-    last = unit_maker_next(&maker, true);
-
-    int taken = 0;
-    for (int i = 0; i < UNITS; i++)
-        taken += offer(playout, &units[i], 0);
-    CHECK(taken < UNITS);
-    CHECK(offer(playout, &last, 0));
-    struct pc_reception_stats stats = stats_after(playout, UNITS + 1);
-    CHECK(stats.units_late >= PC_PLAYOUT_QUEUE);
-    CHECK(stats.units_useless > 0);
-    CHECK_EQ(stats.pictures + stats.units_late + stats.units_useless, UNITS + 1);
-    CHECK(frame.idr);
-    CHECK(frame.decoded_ns != 0);
-    for (int i = 0; i < UNITS; i++)
-        free(units[i].data);
-    free(last.data);
-    unit_maker_close(&maker);
-    pc_playout_close(playout);
-}
-
-/* A unit that has waited too long is late, however few wait behind it. */
-static void a_unit_that_waited_too_long_is_late(void)
+/* A playout that has given out one picture, and whose decoder is held up. */
+static struct pc_playout *open_held(struct unit_maker *maker)
 {
     struct pc_playout *playout = open_playout((struct pc_receive_settings){.decode = true});
-    struct unit_maker maker;
-    struct encoded_unit units[6];
-    unit_maker_open(&maker, PC_H264, 1920, 1080);
-    for (int i = 0; i < 6; i++)
-        units[i] = unit_maker_next(&maker, i == 0 || i == 5);
-    for (int i = 0; i < 6; i++) {
-        uint64_t now_ns = i < 5 ? 0 : PC_PLAYOUT_LATE_NS + 1;
-        struct pc_received_unit received = as_received(&units[i], 0, now_ns);
-        CHECK(pc_playout_offer(playout, &received, now_ns));
-    }
-    struct pc_reception_stats stats = stats_after(playout, 6);
-    CHECK(stats.units_late >= 1); /* the decoder may have begun with some of them */
-    CHECK_EQ(stats.pictures + stats.units_late, 6);
-    for (int i = 0; i < 6; i++)
-        free(units[i].data);
-    unit_maker_close(&maker);
+    unit_maker_open(maker, PC_H264, WIDTH, HEIGHT);
+    sem_init(&held, 0, 0);
+    sem_init(&released, 0, 0);
+    atomic_store(&holding, true);
+    CHECK(make_and_offer(playout, maker, true));
+    CHECK(offer(playout, &damaged, 0));
+    sem_wait(&held);
+    return playout;
+}
+
+static void release_and_close(struct pc_playout *playout, struct unit_maker *maker)
+{
+    unit_maker_close(maker);
     pc_playout_close(playout);
+    sem_destroy(&held);
+    sem_destroy(&released);
+}
+
+static void release(void)
+{
+    atomic_store(&holding, false);
+    sem_post(&released);
+}
+
+static bool offer_at(struct pc_playout *playout, struct unit_maker *maker, bool idr,
+                     uint64_t now_ns)
+{
+    struct encoded_unit unit = unit_maker_next(maker, idr);
+    struct pc_received_unit received = as_received(&unit, 0, now_ns);
+    bool good = pc_playout_offer(playout, &received, now_ns);
+    free(unit.data);
+    return good;
+}
+
+static void a_decoder_that_is_behind_goes_on_at_an_idr(void)
+{
+    struct unit_maker maker;
+    struct pc_playout *playout = open_held(&maker);
+    for (int i = 0; i < PC_PLAYOUT_QUEUE; i++)
+        CHECK(offer_at(playout, &maker, i == 0, 0));
+    CHECK(!offer_at(playout, &maker, false, 0)); /* one too many */
+    CHECK(!offer_at(playout, &maker, false, 0));
+    CHECK(offer_at(playout, &maker, true, 0));
+    CHECK(offer_at(playout, &maker, false, 0));
+    release();
+    struct pc_reception_stats stats = stats_after(playout, 2 + PC_PLAYOUT_QUEUE + 4);
+    CHECK_EQ(stats.units_late, PC_PLAYOUT_QUEUE);
+    CHECK_EQ(stats.units_useless, 2);
+    CHECK_EQ(stats.pictures, 3);
+    CHECK_EQ(stats.decode_errors, 1);
+    release_and_close(playout, &maker);
+}
+
+/* However few wait behind it. What waits from an IDR on is decoded. */
+static void a_unit_that_waited_too_long_is_late(void)
+{
+    struct unit_maker maker;
+    struct pc_playout *playout = open_held(&maker);
+    for (int i = 0; i < 5; i++)
+        CHECK(offer_at(playout, &maker, i == 0 || i == 3, 0));
+    CHECK(offer_at(playout, &maker, false, PC_PLAYOUT_LATE_NS));
+    CHECK(offer_at(playout, &maker, false, PC_PLAYOUT_LATE_NS + 1));
+    release();
+    struct pc_reception_stats stats = stats_after(playout, 2 + 7);
+    CHECK_EQ(stats.units_late, 3);
+    CHECK_EQ(stats.units_useless, 0);
+    CHECK_EQ(stats.pictures, 1 + 4);
+    release_and_close(playout, &maker);
 }
 
 static void units_are_kept_as_they_came(void)
