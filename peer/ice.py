@@ -166,7 +166,10 @@ class IceTransport:
         agent.remote_password = remote.password
         agent.remote_is_lite = remote.ice_lite
         for candidate in remote.candidates:
-            await self.add_candidate(candidate)
+            try:
+                await self.add_candidate(candidate)
+            except SdpError as error:  # the others may do
+                logger.warning("left out of a description: %s", error)
         await agent.connect()
 
     def restart(self) -> None:

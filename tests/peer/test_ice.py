@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from aioice import Candidate, Connection, stun
@@ -97,6 +98,18 @@ async def test_connects_and_says_where_to_send(hub: MediaHub, remote: Connection
     await remote.send(b"\x16 and back again")
     assert await ice.recv() == b"\x16 and back again"
     await ice.close()
+    await ice.close()
+
+
+async def test_a_malformed_candidate_spoils_no_description(
+    hub: MediaHub, remote: Connection
+) -> None:
+    events = Events()
+    ice = IceTransport(hub, IceSettings(), events)
+    parameters = await meet(ice, remote)
+    spoilt = ("1 1 udp", *parameters.candidates)
+    await connect(ice, remote, replace(parameters, candidates=spoilt))
+    assert events.paths.get_nowait()[1].port == remote.local_candidates[0].port
     await ice.close()
 
 
