@@ -163,7 +163,8 @@ class _View:
         except SignallingRefused as error:
             raise ViewingError(_refusal(error)) from error
         if not pictured:
-            raise ViewingError("no picture came before the end")
+            trouble = self._viewing.trouble or "the host has ended the stream"
+            raise ViewingError(f"no picture came until the end: {trouble}")
         if viewing.done():
             self._status.say("The host has ended the stream.")
 

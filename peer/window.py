@@ -39,7 +39,7 @@ class PictureWindow:
         self._window: Any = None
         self._renderer: Any = None
         self._texture: Any = None
-        self._size = (0, 0)
+        self._format = (0, 0, 0)
         sdl2.SDL_SetHint(sdl2.SDL_HINT_NO_SIGNAL_HANDLERS, b"1")  # Ctrl-C is the command's
         sdl2.SDL_SetHint(sdl2.SDL_HINT_RENDER_SCALE_QUALITY, b"linear")
         failed = sdl2.SDL_Init(sdl2.SDL_INIT_VIDEO) != 0
@@ -68,15 +68,9 @@ class PictureWindow:
         sdl = self._sdl
         if self._window is None:
             self._open(picture.width, picture.height)
-        if self._size != (picture.width, picture.height):
-            self._make_texture(picture.width, picture.height)
-        if picture.full_range:
-            mode = sdl.surface.SDL_YUV_CONVERSION_JPEG
-        elif picture.matrix in BT601:
-            mode = sdl.surface.SDL_YUV_CONVERSION_BT601
-        else:
-            mode = sdl.surface.SDL_YUV_CONVERSION_BT709
-        sdl.surface.SDL_SetYUVConversionMode(mode)
+        format_ = (picture.width, picture.height, self._colours_of(picture))
+        if self._format != format_:
+            self._make_texture(*format_)
         planes = [
             argument
             for plane in (picture.y, picture.u, picture.v)
@@ -91,18 +85,19 @@ class PictureWindow:
     def alive(self) -> bool:
         """Take what the user did. False once the window was closed, or Escape or Q pressed."""
         sdl, event = self._sdl, self._sdl.SDL_Event()
+        alive = True
         while sdl.SDL_PollEvent(ctypes.byref(event)):
             if event.type == sdl.SDL_QUIT:
-                return False
+                alive = False
             if event.type == sdl.SDL_KEYDOWN:
                 match event.key.keysym.sym:
                     case sdl.SDLK_ESCAPE | sdl.SDLK_q:
-                        return False
+                        alive = False
                     case sdl.SDLK_f | sdl.SDLK_F11:
                         self._toggle_fullscreen()
             if event.type == sdl.SDL_WINDOWEVENT and self._texture is not None:
                 self._draw()
-        return True
+        return alive
 
     def close(self) -> None:
         """Closing twice is fine."""
@@ -129,8 +124,17 @@ class PictureWindow:
         if not self._renderer:
             raise WindowError(f"cannot draw in a window: {self._error()}")
 
-    def _make_texture(self, width: int, height: int) -> None:
+    def _colours_of(self, picture: Picture) -> int:
+        sdl = self._sdl.surface
+        if picture.full_range:
+            return int(sdl.SDL_YUV_CONVERSION_JPEG)
+        bt601 = picture.matrix in BT601
+        return int(sdl.SDL_YUV_CONVERSION_BT601 if bt601 else sdl.SDL_YUV_CONVERSION_BT709)
+
+    def _make_texture(self, width: int, height: int, colours: int) -> None:
         sdl = self._sdl
+        # A texture is converted as the mode was when it was made.
+        sdl.surface.SDL_SetYUVConversionMode(colours)
         if self._texture is not None:
             sdl.SDL_DestroyTexture(self._texture)
         self._texture = sdl.SDL_CreateTexture(
@@ -144,7 +148,7 @@ class PictureWindow:
             raise WindowError(f"cannot draw {width} x {height} pixels: {self._error()}")
         # Scales to the window, with bars where the shapes differ.
         self._check(sdl.SDL_RenderSetLogicalSize(self._renderer, width, height))
-        self._size = (width, height)
+        self._format = (width, height, colours)
 
     def _draw(self) -> None:
         sdl = self._sdl

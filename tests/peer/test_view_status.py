@@ -1,0 +1,154 @@
+"""The three faces of a viewer's status."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from peer.view_report import PatternReport, Spread, ViewReport
+from peer.view_status import (
+    JsonStatus,
+    LiveStatus,
+    PlainStatus,
+    RecordingReport,
+    view_panel,
+    view_status_for,
+)
+
+REPORT = ViewReport(
+    state="connected",
+    trouble="",
+    path="192.0.2.7:40000",
+    codec="H264",
+    width=1280,
+    height=720,
+    fps=59.94,
+    bitrate_bps=7_900_000,
+    repair_bps=400_000,
+    delay=Spread(12.34, 20, 31.5),
+    measured=True,
+    network=Spread(1, 2, 3),
+    assembly=Spread(4, 5, 6),
+    decode=Spread(1.5, 2, 2.5),
+    rtt_ms=4.2,
+    loss=0.021,
+    lost=40,
+    recovered_rtx=30,
+    recovered_fec=9,
+    frames=1234,
+    frames_dropped=1,
+    freezes=2,
+    frozen_ms=700,
+    idrs=3,
+    idr_requests=2,
+    pattern=PatternReport(0, 1240, 6),
+)
+RECORDING = RecordingReport("game.mkv", 1200, 12_300_000, 62.5)
+NOTHING = ViewReport("joining", "cannot reach the server")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def draw(report: ViewReport, recording: RecordingReport | None = None, width: int = 110) -> str:
+    out = io.StringIO()
+    Console(file=out, width=width, color_system=None).print(
+        view_panel("http://h/ · room play", report, recording, 3723)
+    )
+    return out.getvalue()
+
+
+def test_the_output_chooses_the_face() -> None:
+    assert isinstance(view_status_for(Terminal(), as_json=True), JsonStatus)
+    assert isinstance(view_status_for(Terminal(), as_json=False), LiveStatus)
+    assert isinstance(view_status_for(io.StringIO(), as_json=False), PlainStatus)
+
+
+def test_json_is_one_object_a_report_and_words_go_elsewhere(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = io.StringIO()
+    with JsonStatus(out) as status:
+        status.started("http://h/", "play")
+        status.show(NOTHING, None)
+        status.show(REPORT, RECORDING)
+        status.say("The end.")
+    first, second = (json.loads(line) for line in out.getvalue().splitlines())
+    assert (first["state"], first["delay"], first["recording"]) == ("joining", None, None)
+    assert (second["page"], second["room"], second["fps"]) == ("http://h/", "play", 59.94)
+    assert second["delay"] == {"p50_ms": 12.34, "p95_ms": 20, "p99_ms": 31.5}
+    assert second["pattern"] == {"first": 0, "last": 1240, "missing": 6}
+    assert second["recording"] == {
+        "file": "game.mkv",
+        "frames": 1200,
+        "bytes": 12_300_000,
+        "seconds": 62.5,
+    }
+    assert capsys.readouterr().err == "Viewing room play of http://h/\nThe end.\n"
+
+
+def test_plain_lines_come_when_something_changes_and_last() -> None:
+    out = io.StringIO()
+    with PlainStatus(out) as status:
+        status.started("http://h/", "play")
+        for report in (NOTHING, NOTHING, REPORT, REPORT, replace(REPORT, fps=12.0)):
+            status.show(report, RECORDING)
+    lines = out.getvalue().splitlines()
+    assert lines[1] == "state=joining recorded=12.3MB trouble: cannot reach the server"
+    assert lines[2] == (
+        "state=connected fps=59.9 bitrate=7.90Mbit/s size=1280x720 codec=H264 delay=12.3/31.5ms"
+        " network=1.0/3.0ms assembly=4.0/6.0ms decode=1.5/2.5ms rtt=4.2ms lost=40 rtx=30 fec=9"
+        " dropped=1 freezes=2 recorded=12.3MB"
+    )
+    assert "fps=12.0" in lines[3]
+    assert len(lines) == 4
+
+
+def test_the_panel_tells_what_a_person_wants_to_know() -> None:
+    text = draw(REPORT, RECORDING)
+    for part in (
+        "● live  http://h/ · room play · 1280×720 · 1:02:03",
+        "59.9",
+        "7.90 Mbit/s",
+        "192.0.2.7:40000",
+        "capture → picture (measured)",
+        "2.1 %",
+        "2 (0.7 s)",
+        "3 (2 asked)",
+        "6 missing",
+        "recording game.mkv: 1:02, 12.3 MB, 1200 frames",
+    ):
+        assert part in text, part
+    assert "(estimated)" in draw(replace(REPORT, measured=False))
+    assert "whole" in draw(replace(REPORT, pattern=PatternReport(0, 9, 0)))
+
+
+def test_the_panel_says_what_is_in_the_way() -> None:
+    text = draw(NOTHING)
+    assert "○ joining" in text
+    assert "cannot reach the server" in text
+    silent = draw(replace(REPORT, state="silent", fps=0.0, trouble="the host does not answer"))
+    assert "○ silent" in silent
+    assert "the host does not answer" in silent
+
+
+@pytest.mark.parametrize("width", [20, 60, 100, 200])
+def test_the_panel_fits_any_width(width: int) -> None:
+    assert all(len(line) <= width for line in draw(REPORT, RECORDING, width).splitlines())
+
+
+def test_the_terminal_is_given_back() -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=100)
+    with LiveStatus(console) as status:
+        status.started("http://h/", "play")
+        status.show(REPORT, RECORDING)
+        status.say("Snapshot: now.png")
+    assert "Snapshot: now.png" in out.getvalue()
+    assert out.getvalue().rstrip().endswith("\x1b[?25h"), "the cursor is not shown again"
