@@ -28,7 +28,7 @@ static void what_was_given_out_is_held(void)
     CHECK(!holds(3, 3));
     CHECK(holds(3, 4));
     CHECK(holds(3, 5));
-    CHECK(!holds(3, 6));     /* before the first */
+    CHECK(!holds(3, 6)); /* before the first */
     CHECK(hold(3, 2, (const uint16_t[]){1, 4}));
     CHECK(!hold(3, 2, (const uint16_t[]){1, 2}));
     CHECK(hold(3, 0, (const uint16_t[]){0})); /* it refers to nothing */
