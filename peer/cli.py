@@ -36,6 +36,8 @@ examples:
       stream $DISPLAY; without one, a game on a virtual display
   playcast host --source game --size 1920x1080 --bitrate 12M
       the game, larger
+  playcast host --source game --controller fixed --bitrate 20M
+      a network of one's own: never less, however the frames arrive
   playcast host --display :0 --region 1280x720+100+50
       a part of a display; --monitor HDMI-1 and --window 0x1c00007 are other parts
   playcast host --source pattern --fps 30 --json
@@ -169,7 +171,11 @@ def _add_host(host: argparse.ArgumentParser) -> None:
     video = host.add_argument_group("how to encode it")
     video.add_argument("--fps", type=_whole(1, 240), default=60, help="at most (%(default)s)")
     video.add_argument(
-        "--bitrate", type=_bitrate, default=8_000_000, metavar="BITS", help="a second, as 8M (8M)"
+        "--bitrate",
+        type=_bitrate,
+        default=8_000_000,
+        metavar="BITS",
+        help="a second at most, as 8M; less where a viewer's network takes less (8M)",
     )
     video.add_argument(
         "--preset",
@@ -182,6 +188,33 @@ def _add_host(host: argparse.ArgumentParser) -> None:
         choices=("frame", "vbv"),
         default="frame",
         help="one decision a frame, or x264's by rows: slower, never over (%(default)s)",
+    )
+
+    network = host.add_argument_group("how to follow the network")
+    network.add_argument(
+        "--controller",
+        choices=("train", "gcc", "fixed"),
+        default="train",
+        help="who finds each viewer's rate: ours, from each frame's burst; Google's algorithm, for"
+        " comparison; nobody, so that --bitrate is always sent (%(default)s)",
+    )
+    network.add_argument(
+        "--min-bitrate",
+        type=_bitrate,
+        metavar="BITS",
+        help="a second that the controller keeps, whatever the network says (150k)",
+    )
+    network.add_argument(
+        "--rungs",
+        type=_whole(1, 3),
+        default=3,
+        help="encodes at most, where viewers' networks differ: who cannot follow the others gets a"
+        " smaller one of its own (%(default)s)",
+    )
+    network.add_argument(
+        "--no-fec",
+        action="store_true",
+        help="repair losses by retransmission alone, never by packets sent in advance",
     )
 
     reach = host.add_argument_group("how to be reached")

@@ -201,6 +201,7 @@ def _open_track(options: argparse.Namespace, display: VirtualDisplay | None) -> 
         bitrate=options.bitrate,
         preset=Preset[options.preset.upper()],
         rate_control=RateControl[options.rate_control.upper()],
+        rungs=options.rungs,
     )
     try:
         if options.source == "pattern":
@@ -248,7 +249,10 @@ def _make_host(
     signalling: SignallingClient,
     status: Status,
 ) -> Host:
+    from native import Controller
+    from peer.connection import ConnectionSettings
     from peer.host import Host, HostSettings
+    from peer.sdp import VideoOffer
 
     return Host(
         track,
@@ -258,6 +262,11 @@ def _make_host(
             max_viewers=options.max_viewers,
             ice_servers=tuple(server for _, server in options.stun + options.turn),
             cm80=options.srtp_cm80,
+            connection=ConnectionSettings(
+                video=VideoOffer(flexfec=not options.no_fec),
+                controller=Controller[options.controller.upper()],
+                min_bitrate=options.min_bitrate or 0,
+            ),
         ),
         on_report=status.show,
     )
