@@ -8,6 +8,12 @@
             await host.run()
         await hub.close()
 
+The other direction answers an offer, and has a track::
+
+    viewer = ReceivingConnection(hub)
+    answer = await viewer.accept_offer(offer)
+    frame = await viewer.track.recv()  # an av.VideoFrame; or recv_picture() for numpy arrays
+
 An aiortc application takes just the track: ``add_track(pc, ScreenTrack(display=":0"))``.
 """
 
@@ -23,6 +29,8 @@ if TYPE_CHECKING:
     from peer.host import Host, HostSettings, SourceGone
     from peer.hub import HubSettings, MediaHub
     from peer.ice import IceSettings
+    from peer.received_track import ReceivedTrack
+    from peer.receiving import ReceivingConnection, ReceivingEvents, ReceivingSettings
     from peer.report import HostReport, ViewerReport
     from peer.sdp import SdpError, VideoOffer
     from peer.signalling_client import (
@@ -31,6 +39,7 @@ if TYPE_CHECKING:
         SignallingRefused,
     )
     from peer.tracks import NativeTrack, PatternTrack, ScreenTrack, add_track
+    from peer.viewing import NoPicture, Viewing, ViewingSettings
 
 _MODULES = {
     "connection": ("Connection", "ConnectionEvents", "ConnectionSettings", "ConnectionState"),
@@ -39,10 +48,13 @@ _MODULES = {
     "host": ("Host", "HostSettings", "SourceGone"),
     "hub": ("HubSettings", "MediaHub"),
     "ice": ("IceSettings",),
+    "received_track": ("ReceivedTrack",),
+    "receiving": ("ReceivingConnection", "ReceivingEvents", "ReceivingSettings"),
     "report": ("HostReport", "ViewerReport"),
     "sdp": ("SdpError", "VideoOffer"),
     "signalling_client": ("SignallingClient", "SignallingClientSettings", "SignallingRefused"),
     "tracks": ("NativeTrack", "PatternTrack", "ScreenTrack", "add_track"),
+    "viewing": ("NoPicture", "Viewing", "ViewingSettings"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -60,8 +72,13 @@ __all__ = [
     "IceSettings",
     "MediaHub",
     "NativeTrack",
+    "NoPicture",
     "PatternTrack",
     "Program",
+    "ReceivedTrack",
+    "ReceivingConnection",
+    "ReceivingEvents",
+    "ReceivingSettings",
     "ScreenTrack",
     "SdpError",
     "SignallingClient",
@@ -70,6 +87,8 @@ __all__ = [
     "SourceGone",
     "VideoOffer",
     "ViewerReport",
+    "Viewing",
+    "ViewingSettings",
     "VirtualDisplay",
     "add_track",
     "freedoom",
