@@ -38,7 +38,7 @@ struct pc_link_settings {
     uint64_t reorder_ns;
     double duplicate; /* 0..1: such a packet arrives twice */
 
-    bool down; /* nothing that is sent gets through; what is on its way arrives */
+    bool down; /* nothing that leaves the queue gets through; what is on its way arrives */
 };
 
 /* Gilbert-Elliott from what one measures: the share of packets lost (0..1, below 1) in bursts of
