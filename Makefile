@@ -9,7 +9,8 @@ bin := .venv/bin
 native_sources := $(wildcard native/build.py native/core.cdef.h native/src/*.c native/src/*.h)
 python_folders := $(wildcard native peer signalling integrations bench tests setup.py)
 c_files := native/core.cdef.h \
-    $(wildcard native/src/*.[ch] tests/c/*.[ch] tests/fuzz/*.[ch] bench/tools/*.[ch])
+    $(wildcard native/src/*.[ch] tests/c/*.[ch] tests/fuzz/*.[ch] bench/tools/*.[ch] \
+    bench/link/*.[ch] bench/session/*.[ch])
 in_native := $(MAKE) --no-print-directory -C native PYTHON=$(CURDIR)/$(bin)/python
 jobs := -j$(shell nproc)
 
