@@ -13,7 +13,7 @@ static const double noise_share = 1.5;
 static const double packet_bits = 1200 * 8;
 
 /* While the queue drains, of what comes through; and once it is empty. */
-static const double alone_least = 0.93, give_least = 0.05, give_part = 0.4;
+static const double alone_least = 0.95, shared_most = 0.92, give_least = 0.05, give_part = 0.4;
 static const double pause_share = 0.4;
 static const double drain_share = 0.85, resume_share = 0.93;
 
@@ -198,6 +198,8 @@ static double passing_rate(const struct pc_train_controller *controller,
 /* Who has more of the link gives up more of it. */
 static double drain_rate(const struct pc_train_controller *controller)
 {
+    if (controller->alone)
+        return drain_share * controller->share_bps;
     double part =
         controller->link_bps <= 0 ? 0.25 : fmin(1, controller->share_bps / controller->link_bps);
     return (1 - give_least - give_part * part) * controller->share_bps;
@@ -266,9 +268,11 @@ static void grow(struct pc_train_controller *controller, double demand, double d
                         pc_train_meter_rate(&controller->trains, 4).open_bps / controller->excess);
     if (sure && again > controller->target_bps)
         controller->target_bps += (again - controller->target_bps) * fmin(1, dt / 0.1);
-    double limit = rate.bps > 0 && controller->alone
-                       ? headroom * rate.bps / controller->excess / fmax(0.5, 1 - rate.error)
-                       : HUGE_VAL;
+    double limit = headroom * controller->link_bps / controller->excess;
+    if (controller->alone && rate.bps > 0)
+        limit = headroom * rate.bps / controller->excess / fmax(0.5, 1 - rate.error);
+    else if (limit <= 0)
+        limit = HUGE_VAL;
     if (controller->target_bps + step <= limit)
         controller->target_bps += step;
     else if (controller->target_bps > limit)
@@ -284,9 +288,12 @@ static void resume(struct pc_train_controller *controller, const struct pc_path_
 {
     double within_bps = capacity(controller).bps;
     int64_t busy_us = (int64_t)((now_ns - controller->state_since_ns) / 1000);
-    busy_us = busy_us < 100000 ? 100000 : busy_us;
+    busy_us = busy_us < 200000 ? 200000 : busy_us;
     double busy_bps = pc_rate_meter_bps(&path->received, busy_us);
-    controller->alone = within_bps > 0 && busy_bps >= alone_least * within_bps;
+    if (busy_bps < shared_most * within_bps || within_bps <= 0)
+        controller->alone = false;
+    else if (busy_bps >= alone_least * within_bps)
+        controller->alone = true;
     if (!controller->alone)
         return;
     double bps = fmin(within_bps, busy_bps);
