@@ -80,7 +80,8 @@ class Internet:
 
     def forward(self, on: bool) -> None:
         """Whether the router forwards. Off: nothing comes through, and no end is told so."""
-        run(*self.command("router"), "sysctl", "-q", f"net.ipv4.ip_forward={int(on)}")
+        words = f"echo {int(on)} > /proc/sys/net/ipv4/ip_forward"
+        run(*self.command("router"), "sh", "-c", words)
 
     def unplug(self, link: Link) -> None:
         """Take the viewer's interface down: address and routes are gone, and the viewer knows."""
