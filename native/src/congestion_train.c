@@ -32,6 +32,7 @@ static const double start_doubling_s = 0.15, start_most = 3;
 /* Against traffic that fills the queue: a share of what comes through within trains, which is more
  * than what is left. */
 static const double compete_most = 0.6, compete_increase = 0.3;
+static const double compete_queue_us = 30000;
 static const double compete_loss = 0.08, compete_decrease = 0.85;
 
 /* Beyond so many frame intervals of queue, the next frame would only be late. */
@@ -39,8 +40,8 @@ static const double hold_intervals = 2.5;
 
 static const double silence_decay = 0.8;
 
-static const double base_slow = 0.25;
-static const double flat_us = 2000;
+static const double base_slow = 0.5;
+static const double flat_us = 3000;
 
 #define FLAT_NS            800000000ull
 #define QUEUE_WINDOW_NS    45000000ull
@@ -89,9 +90,11 @@ static double predicted_queue_us(const struct pc_train_controller *controller, u
         controller->frames[index].frame != controller->heard_frame)
         return 0;
     double after = (double)(controller->sent_bytes - controller->frames[index].end_bytes);
+    double rate = controller->capacity_bps; /* of which ours may be a share */
+    if (controller->state == PC_CONGESTION_DRAINING && controller->share_bps > 0)
+        rate = fmin(rate, controller->share_bps * controller->excess);
     double since_us = ((double)now_ns - (double)controller->heard_sent_ns) / 1e3;
-    double wait_us =
-        (double)controller->heard_queue_us + after * 8e6 / controller->capacity_bps - since_us;
+    double wait_us = (double)controller->heard_queue_us + after * 8e6 / rate - since_us;
     return fmax(0, wait_us);
 }
 
@@ -320,7 +323,11 @@ static void drain(struct pc_train_controller *controller, const struct pc_path_m
     }
     if (now_ns < controller->drain_by_ns)
         return;
-    if (controller->cuts < 3) {
+    if ((double)controller->queue_us < limit) { /* as good as empty */
+        enter(controller, PC_CONGESTION_STEADY, now_ns);
+        return;
+    }
+    if (controller->cuts < 3 || (double)controller->queue_us < limit + compete_queue_us) {
         cut(controller, path, now_ns);
         return;
     }
@@ -338,7 +345,7 @@ static bool is_flat(const struct pc_train_controller *controller)
         least = train->delay_us < least ? train->delay_us : least;
         most = train->delay_us > most ? train->delay_us : most;
     }
-    return trains >= 5 && (double)(most - least) < flat_us + 3 * noise_us(controller);
+    return trains >= 5 && (double)(most - least) < flat_us + 0.5 * noise_us(controller);
 }
 
 static void compete(struct pc_train_controller *controller, const struct pc_path_meter *path,
