@@ -7,16 +7,14 @@ Nothing heavy is imported before it is known to be needed.
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import logging
 import os
-import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from signalling.messages import IceServer
+from peer import option_values as values
 
 EXAMPLES = """\
 examples:
@@ -161,18 +159,20 @@ def _add_host(host: argparse.ArgumentParser) -> None:
     source.add_argument("--display", metavar="NAME", help="the X display ($DISPLAY)")
     part = source.add_mutually_exclusive_group()
     part.add_argument("--monitor", metavar="NAME", help="one monitor of it, as xrandr names it")
-    part.add_argument("--window", type=_window, metavar="ID", help="one window, as xwininfo has it")
-    part.add_argument("--region", type=_region, metavar="WxH+X+Y", help="one part, in pixels")
+    part.add_argument(
+        "--window", type=values.window, metavar="ID", help="one window, as xwininfo has it"
+    )
+    part.add_argument("--region", type=values.region, metavar="WxH+X+Y", help="one part, in pixels")
     source.add_argument("--no-cursor", action="store_true", help="leave the pointer out")
     source.add_argument(
-        "--size", type=_size, metavar="WxH", help="of the game's display or the test picture"
+        "--size", type=values.size, metavar="WxH", help="of the game's display or the test picture"
     )
 
     video = host.add_argument_group("how to encode it")
-    video.add_argument("--fps", type=_whole(1, 240), default=60, help="at most (%(default)s)")
+    video.add_argument("--fps", type=values.whole(1, 240), default=60, help="at most (%(default)s)")
     video.add_argument(
         "--bitrate",
-        type=_bitrate,
+        type=values.bitrate,
         default=8_000_000,
         metavar="BITS",
         help="a second at most, as 8M; less where a viewer's network takes less (8M)",
@@ -200,13 +200,13 @@ def _add_host(host: argparse.ArgumentParser) -> None:
     )
     network.add_argument(
         "--min-bitrate",
-        type=_bitrate,
+        type=values.bitrate,
         metavar="BITS",
         help="a second that the controller keeps, whatever the network says (150k)",
     )
     network.add_argument(
         "--rungs",
-        type=_whole(1, 3),
+        type=values.whole(1, 3),
         default=3,
         help="encodes at most, where viewers' networks differ: who cannot follow the others gets a"
         " smaller one of its own (%(default)s)",
@@ -219,7 +219,7 @@ def _add_host(host: argparse.ArgumentParser) -> None:
 
     reach = host.add_argument_group("how to be reached")
     reach.add_argument(
-        "--port", type=_whole(0, 65535), help="TCP port of the web viewer; 0 is any (8080)"
+        "--port", type=values.whole(0, 65535), help="TCP port of the web viewer; 0 is any (8080)"
     )
     _add_socket_options(reach)
     reach.add_argument(
@@ -234,15 +234,15 @@ def _add_host(host: argparse.ArgumentParser) -> None:
             f"--{name}",
             action="append",
             default=[],
-            type=_ice_server,
+            type=values.ice_server,
             metavar=example,
             help=f"a {name.upper()} server for host and viewers; repeatable",
         )
     reach.add_argument("--signalling", metavar="URL", help="join this server (ws://, wss://)")
     reach.add_argument("--token", help="what that server asks for ($PLAYCAST_TOKEN)")
-    reach.add_argument("--room", type=_room, default="play", help="(%(default)s)")
+    reach.add_argument("--room", type=values.room, default="play", help="(%(default)s)")
     reach.add_argument(
-        "--max-viewers", type=_whole(1, 10_000), default=32, help="at a time (%(default)s)"
+        "--max-viewers", type=values.whole(1, 10_000), default=32, help="at a time (%(default)s)"
     )
     reach.add_argument(
         "--srtp-cm80",
@@ -262,7 +262,7 @@ def _add_view(view: argparse.ArgumentParser) -> None:
     what.add_argument("--record", type=Path, metavar="FILE.mkv", help="keep it as it comes")
     what.add_argument("--snapshot", type=Path, metavar="FILE.png", help="keep the first picture")
     what.add_argument(
-        "--duration", type=_seconds, metavar="SECONDS", help="end after so long (at Ctrl-C)"
+        "--duration", type=values.seconds, metavar="SECONDS", help="end after so long (at Ctrl-C)"
     )
 
     how = view.add_argument_group("how to receive it")
@@ -271,7 +271,7 @@ def _add_view(view: argparse.ArgumentParser) -> None:
     )
     how.add_argument(
         "--jitter",
-        type=_whole(0, 2000),
+        type=values.whole(0, 2000),
         default=0,
         metavar="MS",
         help="even out so many milliseconds of the network's jitter (%(default)s: show at once)",
@@ -279,7 +279,10 @@ def _add_view(view: argparse.ArgumentParser) -> None:
     how.add_argument("--no-rtx", action="store_true", help="do not ask for lost packets again")
     how.add_argument("--no-fec", action="store_true", help="no forward error correction (FlexFEC)")
     how.add_argument(
-        "--threads", type=_whole(0, 64), default=0, help="that decode; 0 chooses (%(default)s)"
+        "--threads",
+        type=values.whole(0, 64),
+        default=0,
+        help="that decode; 0 chooses (%(default)s)",
     )
     how.add_argument(
         "--srtp-cm80",
@@ -290,7 +293,7 @@ def _add_view(view: argparse.ArgumentParser) -> None:
     reach = view.add_argument_group("how to reach the host")
     reach.add_argument(
         "--wait",
-        type=_seconds,
+        type=values.seconds,
         default=15.0,
         metavar="SECONDS",
         help="for a picture, at the start and when it is lost (%(default)g)",
@@ -309,12 +312,15 @@ def _add_socket_options(
     group.add_argument(
         "--bind",
         action="append",
-        type=_address,
+        type=values.address,
         metavar="ADDRESS",
         help=f"send and receive media here; repeatable; 0.0.0.0 is every address ({default})",
     )
     group.add_argument(
-        "--udp-port", type=_whole(0, 65535), default=0, help="for all media; 0 is any (%(default)s)"
+        "--udp-port",
+        type=values.whole(0, 65535),
+        default=0,
+        help="for all media; 0 is any (%(default)s)",
     )
 
 
@@ -352,81 +358,6 @@ def _version() -> str:
         return version("playcast")
     except PackageNotFoundError:
         return "(not installed)"
-
-
-# Values -----------------------------------------------------------------------------------------
-
-
-def _whole(least: int, most: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not (text.isascii() and text.isdecimal() and least <= int(text[:12]) <= most):
-            raise argparse.ArgumentTypeError(f"takes {least}..{most}, not {text!r}")
-        return int(text)
-
-    return parse
-
-
-def _seconds(text: str) -> float:
-    found = re.fullmatch(r"\d{1,7}(?:\.\d{1,6})?", text)
-    if found is None or not float(text):
-        raise argparse.ArgumentTypeError(f"takes seconds greater than 0, not {text!r}")
-    return float(text)
-
-
-def _bitrate(text: str) -> int:
-    found = re.fullmatch(r"(\d{1,10}(?:\.\d{1,6})?)([kKM]?)", text)
-    bits = float(found[1]) * {"": 1, "k": 1e3, "K": 1e3, "M": 1e6}[found[2]] if found else 0
-    if not 100_000 <= bits <= 500_000_000:
-        raise argparse.ArgumentTypeError(f"takes 100k to 500M bits a second, not {text!r}")
-    return round(bits)
-
-
-def _size(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
-    width, height = (int(found[1]), int(found[2])) if found else (0, 0)
-    if not (320 <= width <= 7680 and 180 <= height <= 4320) or width % 2 or height % 2:
-        raise argparse.ArgumentTypeError(
-            f"takes WIDTHxHEIGHT, even, from 320x180 to 7680x4320, not {text!r}"
-        )
-    return width, height
-
-
-def _region(text: str) -> tuple[int, int, int, int]:
-    found = re.fullmatch(r"(\d{1,5})x(\d{1,5})\+(\d{1,5})\+(\d{1,5})", text)
-    if found is None or not int(found[1]) or not int(found[2]):
-        raise argparse.ArgumentTypeError(f"takes WIDTHxHEIGHT+X+Y in pixels, not {text!r}")
-    return int(found[3]), int(found[4]), int(found[1]), int(found[2])
-
-
-def _window(text: str) -> int:
-    try:
-        number = int(text, 0)
-    except ValueError:
-        number = 0
-    if not 0 < number < 1 << 32:
-        raise argparse.ArgumentTypeError(f"takes a window's id, as 0x1c00007, not {text!r}")
-    return number
-
-
-def _address(text: str) -> str:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"takes an IP address, not {text!r}") from None
-    return text
-
-
-def _room(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text):
-        raise argparse.ArgumentTypeError("takes 1 to 64 letters, digits, - and _")
-    return text
-
-
-def _ice_server(text: str) -> tuple[str, IceServer]:
-    try:
-        return text, IceServer.parse(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 if __name__ == "__main__":

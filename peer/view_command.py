@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from peer.interrupt import until_interrupted
 from peer.view_link import ViewLink, parse_link
+from peer.view_words import advice_on, os_error_words, refusal_words
 
 if TYPE_CHECKING:
     from native import Picture
@@ -27,10 +28,10 @@ if TYPE_CHECKING:
     from peer.received_track import ReceivedTrack
     from peer.receiving import ReceivingConnection, ReceivingSettings
     from peer.recording import Recorder
-    from peer.signalling_client import SignallingClient, SignallingRefused
+    from peer.signalling_client import SignallingClient
     from peer.view_report import ViewMeter
     from peer.view_status import ViewStatus
-    from peer.viewing import NoPicture, Viewing
+    from peer.viewing import Viewing
     from peer.window import PictureWindow
 
 LOOPBACK = ("127.0.0.1",)
@@ -159,9 +160,9 @@ class _View:
             if viewing.done():
                 viewing.result()
         except NoPicture as error:
-            raise ViewingError(_advice(error, self._link)) from error
+            raise ViewingError(advice_on(error, self._link)) from error
         except SignallingRefused as error:
-            raise ViewingError(_refusal(error)) from error
+            raise ViewingError(refusal_words(error)) from error
         if not pictured:
             trouble = self._viewing.trouble or "the host has ended the stream"
             raise ViewingError(f"no picture came until the end: {trouble}")
@@ -217,7 +218,7 @@ class _View:
         try:
             write_png(picture, options.snapshot)
         except OSError as error:
-            reason = f"--snapshot: cannot write {options.snapshot}: {_words(error)}"
+            reason = f"--snapshot: cannot write {options.snapshot}: {os_error_words(error)}"
             raise ViewingError(reason) from error
         self._status.say(f"Snapshot: {options.snapshot}, {picture.width} x {picture.height}")
         if not (options.record or options.window or options.duration):
@@ -235,17 +236,17 @@ class _View:
                 f"--record: {path} is there already: delete it, or take another name"
             ) from None
         except OSError as error:
-            raise ViewingError(f"--record: cannot write {path}: {_words(error)}") from error
+            raise ViewingError(f"--record: cannot write {path}: {os_error_words(error)}") from error
 
     def _close_recorder(self, recorder: Recorder) -> None:
         try:
             recorder.close()
         except OSError as error:
-            reason = f"--record: cannot finish {recorder.path}: {_words(error)}"
+            reason = f"--record: cannot finish {recorder.path}: {os_error_words(error)}"
             raise ViewingError(reason) from error
 
     def _recording_failed(self, error: OSError) -> None:
-        reason = f"--record: cannot write {self._options.record}: {_words(error)}"
+        reason = f"--record: cannot write {self._options.record}: {os_error_words(error)}"
         self._failure = self._failure or ViewingError(reason)
         self._done.set()
 
@@ -367,45 +368,3 @@ def _receiving(options: argparse.Namespace) -> ReceivingSettings:
         keep_units=options.record is not None,
         read_pattern=True,
     )
-
-
-# Words ------------------------------------------------------------------------------------------
-
-
-def _advice(error: NoPicture, link: ViewLink) -> str:
-    """Why there is no picture, and what to do."""
-    from peer.viewing import ViewingState
-
-    reason = str(error)
-    match error.state:
-        case ViewingState.JOINING:
-            text = f"{reason}. Does playcast host still run? Its link is another with each start"
-        case ViewingState.WAITING:
-            text = (
-                f"{reason} (room {link.room} of {link.page}). Start playcast host, or --wait longer"
-            )
-        case ViewingState.CONNECTING:
-            text = (
-                f"no way to the host: {reason}. Both sides must reach each other by UDP: see --bind"
-                " here, and --announce and --turn of playcast host"
-            )
-        case _:
-            text = f"{reason}. See what playcast host says"
-    return f"the picture is gone: {text}" if error.seen else text
-
-
-def _refusal(error: SignallingRefused) -> str:
-    """Why the server will not have us, and what to do."""
-    match error.code:
-        case "bad-token" | "token-expired" | "forbidden":
-            return (
-                f"the server refuses the link: {error}. Take the link that playcast host prints now"
-            )
-        case "version":
-            return f"{error}. Update the older of playcast here and there"
-        case _:
-            return str(error)
-
-
-def _words(error: OSError) -> str:
-    return error.strerror or str(error)

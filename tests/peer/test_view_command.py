@@ -10,8 +10,9 @@ import pytest
 
 from peer.cli import build_parser, main
 from peer.signalling_client import SignallingRefused
-from peer.view_command import _advice, _receiving, _refusal
+from peer.view_command import _receiving
 from peer.view_link import parse_link
+from peer.view_words import advice_on, refusal_words
 from peer.viewing import NoPicture, ViewingState
 
 LINK = "http://127.0.0.1:8080/#room=play&token=a.b.c"
@@ -114,14 +115,16 @@ def test_options_become_settings() -> None:
 )
 def test_every_end_without_a_picture_names_the_next_step(state: ViewingState, said: str) -> None:
     link = parse_link(LINK)
-    assert said in _advice(NoPicture(state, "reason", seen=False), link)
-    gone = _advice(NoPicture(state, "reason", seen=True), link)
+    assert said in advice_on(NoPicture(state, "reason", seen=False), link)
+    gone = advice_on(NoPicture(state, "reason", seen=True), link)
     assert gone.startswith("the picture is gone: ")
 
 
 def test_a_refusal_names_the_next_step() -> None:
-    assert "Take the link that playcast host prints now" in _refusal(
+    assert "Take the link that playcast host prints now" in refusal_words(
         SignallingRefused("token-expired", "the token has expired")
     )
-    assert "Update the older" in _refusal(SignallingRefused("version", "version 2 is not spoken"))
-    assert _refusal(SignallingRefused(None, "no server")) == "no server"
+    assert "Update the older" in refusal_words(
+        SignallingRefused("version", "version 2 is not spoken")
+    )
+    assert refusal_words(SignallingRefused(None, "no server")) == "no server"
