@@ -81,10 +81,9 @@ static void drop_oldest(struct pc_reference_loss *loss)
     loss->length--;
 }
 
-const struct pc_reference_loss_frame *pc_reference_loss_add(struct pc_reference_loss *loss,
-                                                            uint64_t id, uint64_t reference)
+const struct pc_reference_loss_frame *
+pc_reference_loss_add(struct pc_reference_loss *loss, uint64_t id, bool idr, uint64_t reference)
 {
-    bool idr = reference == id;
     if (idr) {
         loss->length = 0;
         loss->packets = 0;

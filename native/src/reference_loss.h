@@ -48,10 +48,10 @@ struct pc_reference_loss {
 /* Forget all frames; numbers go on. */
 void pc_reference_loss_reset(struct pc_reference_loss *loss, bool described, bool can_resend);
 
-/* A unit is for the receiver; all before an IDR is forgotten. `id` and `reference` as in the access
- * unit (without descriptors the reference is not looked at). Valid until the next add. */
-const struct pc_reference_loss_frame *pc_reference_loss_add(struct pc_reference_loss *loss,
-                                                            uint64_t id, uint64_t reference);
+/* A unit is for the receiver; all before an IDR is forgotten. `id`, `idr` and `reference` as in the
+ * access unit (without descriptors the reference is not looked at). Valid until the next add. */
+const struct pc_reference_loss_frame *
+pc_reference_loss_add(struct pc_reference_loss *loss, uint64_t id, bool idr, uint64_t reference);
 
 /* Frame `number` is not sent, or no further than it was. */
 void pc_reference_loss_give_up(struct pc_reference_loss *loss, uint16_t number);

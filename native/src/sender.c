@@ -345,7 +345,7 @@ bool pc_sender_offer(struct pc_sender *sender, struct pc_feed *feed, struct pc_a
             return false;
     }
     const struct pc_reference_loss_frame *frame =
-        pc_reference_loss_add(&sender->losses, au->frame_id, au->reference);
+        pc_reference_loss_add(&sender->losses, au->frame_id, au->idr, au->reference);
     if (sender->losses.described && !pc_reference_loss_holds(&sender->losses, frame->number)) {
         pc_reference_loss_give_up(&sender->losses, frame->number);
         pc_sender_ask_for_reference(sender);

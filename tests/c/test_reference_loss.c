@@ -14,7 +14,7 @@ static const struct pc_reference_loss_frame *newest(void)
 /* A unit of so many packets, which refers to `reference`. Its number. */
 static uint16_t send_unit(uint64_t id, uint64_t reference, int packets)
 {
-    uint16_t number = pc_reference_loss_add(&loss, id, reference)->number;
+    uint16_t number = pc_reference_loss_add(&loss, id, id == reference, reference)->number;
     for (int i = 0; i < packets; i++)
         pc_reference_loss_sent(&loss, number, 1000 + (uint32_t)id, next_sequence++);
     return number;
@@ -233,17 +233,19 @@ static void without_descriptors(void)
     CHECK(pc_reference_loss_is_useful(&loss, 21));
     send_unit(6, 2, 4); /* whatever it refers to */
     check_wish(5, 6);
-    send_unit(7, 7, 4);
+    CHECK(!pc_reference_loss_add(&loss, 7, false, 7)->given_up); /* nobody knows to what */
+    check_wish(5, 7);
+    send_unit(8, 8, 4);
     check_no_wish();
 }
 
 static void what_is_not_sent_is_not_held(void)
 {
     begin(true, true, 5);
-    pc_reference_loss_add(&loss, 6, 5);
+    pc_reference_loss_add(&loss, 6, false, 5);
     CHECK(pc_reference_loss_holds(&loss, 6)); /* it waits to be sent */
     pc_reference_loss_give_up(&loss, 6);
-    pc_reference_loss_add(&loss, 7, 6);
+    pc_reference_loss_add(&loss, 7, false, 6);
     CHECK(!pc_reference_loss_holds(&loss, 7));
     check_wish(6, 7);
     pc_reference_loss_give_up(&loss, 77); /* nobody knows it */
@@ -302,8 +304,8 @@ static void an_unknown_reference_is_not_held(void)
 static void units_that_wait_behind_a_move(void)
 {
     begin(true, true, 5);
-    uint16_t waiting = pc_reference_loss_add(&loss, 6, 5)->number;
-    uint16_t idr = pc_reference_loss_add(&loss, 6, 6)->number;
+    uint16_t waiting = pc_reference_loss_add(&loss, 6, false, 5)->number;
+    uint16_t idr = pc_reference_loss_add(&loss, 6, true, 6)->number;
     pc_reference_loss_sent(&loss, waiting, 6, 500);
     CHECK(!newest()->begun);
     pc_reference_loss_sent(&loss, idr, 7, 501);

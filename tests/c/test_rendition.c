@@ -28,6 +28,9 @@ static struct {
     int rect_count;
     bool idr;
     int slices, rate_changes;
+    uint64_t reference, first_lost, last_lost;
+    bool can_refer, invalidates;
+    int invalidations;
     uint64_t next_id;
 } t;
 
@@ -80,6 +83,29 @@ static void fake_close(struct pc_encoder *encoder)
 {
     (void)encoder;
 }
+
+static bool fake_invalidate(struct pc_encoder *encoder, uint64_t first, uint64_t last)
+{
+    (void)encoder;
+    t.first_lost = first;
+    t.last_lost = last;
+    t.invalidations++;
+    return t.invalidates;
+}
+
+static bool fake_reference(const struct pc_encoder *encoder, uint64_t *id)
+{
+    (void)encoder;
+    *id = t.reference;
+    return t.can_refer;
+}
+
+static const struct pc_encoder_ops referring_ops = {.name = "fake",
+                                                    .encode = fake_encode,
+                                                    .invalidate = fake_invalidate,
+                                                    .reference = fake_reference,
+                                                    .set_rate = fake_set_rate,
+                                                    .close = fake_close};
 
 static const struct pc_encoder_ops fake_ops = {.name = "fake",
                                                .encode = fake_encode,
@@ -230,6 +256,71 @@ static void an_idr_answers_the_wish_when_it_may(void)
     finish();
 }
 
+static void losses_reach_the_encoder_before_the_next_frame(void)
+{
+    start();
+    t.encoder.ops = &referring_ops;
+    t.can_refer = t.invalidates = true;
+    CHECK_EQ(encode(true), 0);
+    CHECK(t.seen->idr);
+    CHECK_EQ(t.seen->reference, 0);
+    t.reference = 0;
+    CHECK_EQ(encode(true), 0);
+    CHECK(!t.seen->idr);
+    CHECK_EQ(t.seen->reference, 0);
+    CHECK_EQ(t.invalidations, 0);
+    pc_feed_report_losses(&t.rendition.feed, 1, 1);
+    CHECK(pc_rendition_is_broken(&t.rendition));
+    CHECK_EQ(encode(false), 0);
+    CHECK(!pc_rendition_is_broken(&t.rendition));
+    CHECK_EQ(t.invalidations, 1);
+    CHECK_EQ(t.first_lost, 1);
+    CHECK_EQ(t.last_lost, 1);
+    CHECK(!t.idr && !t.seen->idr);
+    CHECK_EQ(t.seen->frame_id, 2);
+    CHECK_EQ(t.seen->reference, 0);
+    CHECK(!pc_rendition_wants_idr(&t.rendition));
+    finish();
+}
+
+static void losses_that_the_encoder_cannot_meet_take_an_idr(void)
+{
+    for (int can = 0; can < 2; can++) {
+        start();
+        CHECK_EQ(encode(true), 0);
+        if (can != 0) /* it keeps no frame that old */
+            t.encoder.ops = &referring_ops;
+        t.can_refer = true;
+        pc_feed_report_losses(&t.rendition.feed, 0, 0);
+        CHECK_EQ(encode(false), 0); /* not yet */
+        CHECK(!t.idr);
+        CHECK(pc_rendition_wants_idr(&t.rendition));
+        CHECK_EQ(encode(true), 0);
+        CHECK(t.idr);
+        CHECK_EQ(t.seen->reference, t.seen->frame_id);
+        finish();
+    }
+}
+
+static void a_frame_that_can_refer_to_none_is_an_idr(void)
+{
+    start();
+    t.encoder.ops = &referring_ops;
+    t.can_refer = true;
+    CHECK_EQ(encode(true), 0);
+    t.can_refer = false;
+    CHECK_EQ(encode(false), 0);
+    CHECK(t.idr && t.seen->idr);
+    t.can_refer = true;
+    t.reference = 1;
+    t.next_id = 1 + 4096; /* as far back as a descriptor can tell */
+    CHECK_EQ(encode(false), 0);
+    CHECK(!t.idr);
+    CHECK_EQ(encode(false), 0);
+    CHECK(t.idr);
+    finish();
+}
+
 static void a_frame_that_the_hub_does_not_take_is_followed_by_an_idr(void)
 {
     struct pc_access_unit *before[PC_FEED_DEPTH];
@@ -294,6 +385,9 @@ int main(void)
     RUN(what_the_encoder_did_not_see_is_unknown_to_it);
     RUN(without_a_free_unit_the_frame_is_left_out);
     RUN(an_idr_answers_the_wish_when_it_may);
+    RUN(losses_reach_the_encoder_before_the_next_frame);
+    RUN(losses_that_the_encoder_cannot_meet_take_an_idr);
+    RUN(a_frame_that_can_refer_to_none_is_an_idr);
     RUN(a_frame_that_the_hub_does_not_take_is_followed_by_an_idr);
     RUN(a_frame_larger_than_a_unit_is_ended_and_followed_by_an_idr);
     RUN(an_encoder_that_fails_is_closed_and_what_began_is_ended);

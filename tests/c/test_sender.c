@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "dependency_descriptor.h"
 #include "harness.h"
 
 /* A sender on one loopback socket, and the receiver's end of it on another. */
@@ -97,6 +98,7 @@ static struct pc_access_unit *unit(bool idr, int count, size_t size, bool comple
     au->frame_id = s.next_frame++;
     au->rtp_time = (uint32_t)au->frame_id * 1800;
     au->idr = idr;
+    au->reference = idr ? au->frame_id : au->frame_id - 1;
     for (int i = 0; i < count; i++) {
         uint8_t *room = pc_au_reserve(au, size);
         memset(room, i, size);
@@ -644,6 +646,182 @@ static void what_was_never_sent_or_is_not_ours_is_not_resent(void)
     finish();
 }
 
+#define DESCRIPTOR_ID 4
+
+static void start_described(uint8_t rtx_payload_type)
+{
+    open_path(0);
+    struct pc_media_settings settings = media();
+    settings.dependency_descriptor_id = DESCRIPTOR_ID;
+    settings.rtx_payload_type = rtx_payload_type;
+    CHECK_EQ(pc_sender_start(&s.sender, &s.feed, &settings, random_start, T0), 0);
+    s.sender.next_report_ns = UINT64_MAX;
+    atomic_store(&s.feed.idr_wanted, false);
+    s.next_frame = 500; /* the receiver's count is its own */
+}
+
+/* A P frame that refers to `reference`: offered and sent. */
+static bool send_referring(uint64_t reference, int count, uint64_t now_ns)
+{
+    struct pc_access_unit *au = unit(false, count, 400, true);
+    au->reference = reference;
+    bool taken = offer(au, now_ns);
+    pc_sender_pump(&s.sender, s.scratch, now_ns, &s.hub);
+    return taken;
+}
+
+static struct pc_dependency_descriptor descriptor_of(const struct received *packet)
+{
+    static struct pc_dependency_structure structure;
+    struct pc_dependency_descriptor read = {0};
+    size_t size;
+    const uint8_t *data = pc_rtp_extension(&packet->rtp, DESCRIPTOR_ID, &size);
+    CHECK(data != NULL);
+    if (data != NULL)
+        CHECK_EQ(pc_dependency_descriptor_parse(data, size, &structure, &read), 0);
+    return read;
+}
+
+static void check_losses(uint64_t expected_first, uint64_t expected_last)
+{
+    uint64_t first = 0, last = 0;
+    CHECK(pc_feed_take_losses(&s.feed, &first, &last));
+    CHECK_EQ(first, expected_first);
+    CHECK_EQ(last, expected_last);
+    CHECK(!atomic_load(&s.feed.idr_wanted));
+}
+
+static void packets_describe_their_frame(void)
+{
+    start_described(97);
+    offer(unit(true, 3, 400, true), T0);
+    pc_sender_pump(&s.sender, s.scratch, T0, &s.hub);
+    CHECK(send_referring(500, 2, T0));
+    CHECK(send_referring(500, 1, T0));
+    CHECK_EQ(receive(got, 300, 0), 6);
+    static const struct {
+        bool first, last;
+        uint16_t number, diff;
+    } expected[6] = {{true, false, 0, 0}, {false, false, 0, 0}, {false, true, 0, 0},
+                     {true, false, 1, 1}, {false, true, 1, 1},  {true, true, 2, 2}};
+    for (int i = 0; i < 6; i++) {
+        struct pc_dependency_descriptor read = descriptor_of(&got[i]);
+        CHECK_EQ(read.first_packet, expected[i].first);
+        CHECK_EQ(read.last_packet, expected[i].last);
+        CHECK_EQ(read.frame_number, expected[i].number);
+        CHECK_EQ(read.diff_count > 0 ? read.diffs[0] : 0, expected[i].diff);
+        CHECK_EQ(read.has_structure, i == 0);
+    }
+    send_nack(SSRC, got[5].rtp.sequence, 0, T0 + 10 * PC_NS_PER_MS);
+    CHECK_EQ(receive(got, 300, 0), 1);
+    CHECK_EQ(got[0].rtp.ssrc, RTX_SSRC);
+    struct pc_dependency_descriptor again = descriptor_of(&got[0]);
+    CHECK(again.first_packet && again.last_packet);
+    CHECK_EQ(again.frame_number, 2);
+    CHECK_EQ(again.diffs[0], 2);
+    finish();
+}
+
+/* What cannot be sent again is lost for good: the encoder is told, what refers to it is not sent,
+ * and the answer is. */
+static void a_loss_that_is_not_repaired_asks_for_another_reference(void)
+{
+    start_described(0);
+    offer(unit(true, 1, 400, true), T0);
+    pc_sender_pump(&s.sender, s.scratch, T0, &s.hub);
+    CHECK(send_referring(500, 1, T0));
+    CHECK(send_referring(501, 1, T0));
+    CHECK_EQ(receive(got, 300, 0), 3);
+    uint64_t first, last;
+    CHECK(!pc_feed_take_losses(&s.feed, &first, &last));
+    send_nack(SSRC, got[1].rtp.sequence, 0, T0 + 10 * PC_NS_PER_MS);
+    check_losses(501, 502);
+    CHECK(!send_referring(502, 1, T0 + 15 * PC_NS_PER_MS));
+    check_losses(501, 503);
+    CHECK(send_referring(500, 1, T0 + 30 * PC_NS_PER_MS));
+    CHECK(send_referring(504, 1, T0 + 45 * PC_NS_PER_MS));
+    CHECK(!pc_feed_take_losses(&s.feed, &first, &last));
+    CHECK_EQ(receive(got, 300, 0), 2);
+    struct pc_dependency_descriptor answer = descriptor_of(&got[0]);
+    CHECK_EQ(answer.frame_number, 4);
+    CHECK_EQ(answer.diffs[0], 4);
+    CHECK_EQ(s.sender.stats.frames_dropped, 1);
+    finish();
+}
+
+static void without_descriptors_a_loss_takes_an_idr(void)
+{
+    open_path(0);
+    struct pc_media_settings settings = media();
+    settings.rtx_payload_type = 0;
+    CHECK_EQ(pc_sender_start(&s.sender, &s.feed, &settings, random_start, T0), 0);
+    atomic_store(&s.feed.idr_wanted, false);
+    offer(unit(true, 1, 400, true), T0);
+    offer(unit(false, 1, 400, true), T0);
+    pc_sender_pump(&s.sender, s.scratch, T0, &s.hub);
+    CHECK_EQ(receive(got, 300, 0), 2);
+    send_nack(SSRC, got[1].rtp.sequence, 0, T0 + 10 * PC_NS_PER_MS);
+    CHECK(atomic_load(&s.feed.idr_wanted));
+    uint64_t first, last;
+    CHECK(!pc_feed_take_losses(&s.feed, &first, &last));
+    CHECK(offer(unit(false, 1, 400, true), T0));
+    finish();
+}
+
+/* Asked for when the retransmission should have been there: it is sent once more, and not waited
+ * for. */
+static void a_second_request_gives_the_frame_up(void)
+{
+    start_described(97);
+    offer(unit(true, 1, 400, true), T0);
+    pc_sender_pump(&s.sender, s.scratch, T0, &s.hub);
+    CHECK(send_referring(500, 1, T0));
+    CHECK_EQ(receive(got, 300, 0), 2);
+    uint16_t sequence = got[1].rtp.sequence;
+    uint64_t first, last;
+    send_nack(SSRC, sequence, 0, T0 + 10 * PC_NS_PER_MS);
+    CHECK(!pc_feed_take_losses(&s.feed, &first, &last));
+    send_nack(SSRC, sequence, 0, T0 + 60 * PC_NS_PER_MS);
+    check_losses(501, 501);
+    CHECK_EQ(s.sender.stats.rtx_packets, 2);
+    send_nack(SSRC, sequence, 0, T0 + 110 * PC_NS_PER_MS); /* of no use any more */
+    CHECK_EQ(s.sender.stats.rtx_packets, 2);
+    finish();
+}
+
+static void a_frame_that_is_mostly_missing_is_not_resent(void)
+{
+    start_described(97);
+    offer(unit(true, 1, 400, true), T0);
+    pc_sender_pump(&s.sender, s.scratch, T0, &s.hub);
+    CHECK(send_referring(500, 10, T0));
+    CHECK_EQ(receive(got, 300, 0), 11);
+    send_nack(SSRC, got[1].rtp.sequence, 0x1f, T0 + 10 * PC_NS_PER_MS); /* six of ten */
+    check_losses(501, 501);
+    CHECK_EQ(s.sender.stats.rtx_packets, 0);
+    CHECK_EQ(s.sender.stats.rtx_refused, 6);
+    finish();
+}
+
+/* A path that falls behind goes on at a frame that refers to what was sent. */
+static void what_is_dropped_is_not_referred_to(void)
+{
+    start_described(97);
+    offer(unit(true, 1, 400, true), T0);
+    pc_sender_pump(&s.sender, s.scratch, T0, &s.hub);
+    for (int i = 0; i < 3; i++)
+        CHECK(offer(unit(false, 1, 400, true), T0));
+    uint64_t late = T0 + PC_SENDER_QUEUE_NS + PC_NS_PER_MS;
+    CHECK(!send_referring(503, 1, late));
+    check_losses(501, 504);
+    CHECK(!atomic_load(&s.feed.idr_wanted));
+    CHECK(!send_referring(504, 1, late));
+    CHECK(send_referring(500, 1, late));
+    CHECK_EQ(receive(got, 300, 0), 2);
+    CHECK_EQ(s.sender.stats.frames_dropped, 5);
+    finish();
+}
+
 static void pli_and_fir_wish_for_an_idr(void)
 {
     start(0);
@@ -764,6 +942,12 @@ int main(void)
     RUN(the_same_packet_is_not_resent_at_once);
     RUN(a_flood_of_nacks_stays_within_the_budget);
     RUN(what_was_never_sent_or_is_not_ours_is_not_resent);
+    RUN(packets_describe_their_frame);
+    RUN(a_loss_that_is_not_repaired_asks_for_another_reference);
+    RUN(without_descriptors_a_loss_takes_an_idr);
+    RUN(a_second_request_gives_the_frame_up);
+    RUN(a_frame_that_is_mostly_missing_is_not_resent);
+    RUN(what_is_dropped_is_not_referred_to);
     RUN(pli_and_fir_wish_for_an_idr);
     RUN(a_bye_is_said_once);
     RUN(a_receiver_report_measures_the_path);
