@@ -50,6 +50,7 @@ UNITS: dict[str, tuple[str, Better]] = {
     "share": ("ratio", "higher"),
     "drain_s": ("s", "lower"),
     "misses": ("ratio", "lower"),
+    "misses_2rtt": ("ratio", "lower"),
     "full_quality_s": ("s", "lower"),
     "resumed_s": ("s", "lower"),
     "psnr_db": ("dB", "higher"),
@@ -189,7 +190,7 @@ def add_ratios(report: Report, tables: Tables) -> None:
     if delay is not None and rate is not None:
         report.add("network.live-5.1.frame_delay_p95_over_chromium", delay, "ratio")
         report.add("network.live-5.1.mbps_over_chromium", rate, "ratio", better="higher")
-    for name in ("misses", "overhead"):
+    for name in ("misses", "misses_2rtt", "overhead"):
         ratio = _ratio(tables, BURSTY, name, "fec20")
         if ratio is not None:
             report.add(f"network.burst5-10.{name}_over_fec20", ratio, "ratio")
@@ -246,7 +247,17 @@ _COLUMNS: Sequence[tuple[str, str, Callable[[float], str]]] = (
     ("ms", "freeze_ms", _short),
     ("repair", "overhead", lambda value: f"{value:.0%}"),
 )
-_SPECIAL = ("jain", "share", "drain_s", "misses", "full_quality_s", "resumed_s", "psnr_db", "fps")
+_SPECIAL = (
+    "jain",
+    "share",
+    "drain_s",
+    "misses",
+    "misses_2rtt",
+    "full_quality_s",
+    "resumed_s",
+    "psnr_db",
+    "fps",
+)
 
 
 def cells(tables: Tables, case: str, contender: str) -> list[str]:

@@ -8,6 +8,7 @@ def _network() -> dict[str, float]:
         "network.join.ours.full_quality_s": 1.0,
         "network.cubic.share_over_gcc": 2.0,
         "network.burst5-10.misses_over_fec20": 0.68,
+        "network.burst5-10.misses_2rtt_over_fec20": 0.68,
         "network.burst5-10.overhead_over_fec20": 0.6,
         "network.tcp-cubic.share_over_gcc": 2.0,
         "network.live-5.1.frame_delay_p95_over_chromium": 0.33,

@@ -95,7 +95,8 @@ def figures(run: SessionRun) -> dict[str, float]:
         "jain": _jain,
         "share": _share,
         "drain": _drain_s,
-        "misses": _misses,
+        "misses": lambda run: _misses(run, 1.5),
+        "misses_2rtt": lambda run: _misses(run, 2.0),
         "full_quality": _full_quality_s,
         "resumed": _full_quality_s,
     }
@@ -109,8 +110,15 @@ _PERCENTILES = ("p50", "p95", "p99")
 
 
 def _utilisation(run: SessionRun) -> float:
-    """What the media flows get of what they could get, from 5 s after the first one's start on."""
+    """What the media flows get of what they could get, from 5 s after the first one's start on.
+
+    Of the capacity, everything on the wire; of an encoder's ceiling, what came as frames.
+    """
     case = run.case
+    if case.ceiling_bps:
+        flow = run.media[0]
+        seconds = case.duration_s - flow["start_s"] - SETTLE_S
+        return float(flow["summary"]["media_bytes"] * 8 / seconds / case.ceiling_bps)
     shares = []
     for way in ("forward", "back"):
         flows = [flow for flow in run.media if flow["way"] == way]
@@ -118,8 +126,6 @@ def _utilisation(run: SessionRun) -> float:
             continue
         from_s = min(flow["start_s"] for flow in flows) + SETTLE_S
         capacity = run.capacity_bps(way, from_s, case.duration_s)
-        if case.ceiling_bps:
-            capacity = min(capacity, case.ceiling_bps)
         got = sum(_received_bps(flow, from_s, case.duration_s) for flow in flows)
         shares.append(got / capacity)
     return statistics.fmean(shares)
@@ -154,12 +160,14 @@ def _drain_s(run: SessionRun) -> float:
     return max(0.0, float((last + 1) * bin_s - step_s))
 
 
-def _misses(run: SessionRun) -> float:
-    """Frames that came after the deadline or never, of those taken."""
+def _misses(run: SessionRun, round_trips: float) -> float:
+    """Frames that took longer than so many round trips and a frame's interval, or never came, of
+    those taken."""
     summaries = [flow["summary"] for flow in run.media]
+    deadline_ms = int(round_trips * run.case.rtt_ms + 1000 / summaries[0]["fps"])
     captured = sum(s["captured"] for s in summaries)
-    in_time = sum(s["frames"] - s["late"] for s in summaries)
-    return 1 - in_time / captured if captured else 1.0
+    in_time = sum(sum(s["delays"][: deadline_ms + 1]) for s in summaries)
+    return 1 - float(in_time) / float(captured) if captured else 1.0
 
 
 def _full_quality_s(run: SessionRun) -> float:

@@ -302,7 +302,7 @@ static void on_unit(void *context, const struct pc_received_unit *unit)
     for (int i = 0; i < FRAMES; i++) {
         const struct captured *captured = &media->captured[i];
         if (captured->timestamp == unit->rtp_time && captured->captured_ns <= media->now_ns) {
-            record_frame(&media->flow.record, captured->captured_ns, media->now_ns);
+            record_frame(&media->flow.record, unit->size, captured->captured_ns, media->now_ns);
             return;
         }
     }

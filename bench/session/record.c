@@ -1,5 +1,6 @@
 #include "record.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "tool.h"
@@ -125,7 +126,7 @@ void record_pause(struct record *record)
     record->last_shown_ns = 0;
 }
 
-void record_frame(struct record *record, uint64_t captured_ns, uint64_t now_ns)
+void record_frame(struct record *record, size_t bytes, uint64_t captured_ns, uint64_t now_ns)
 {
     struct bin *bin = record_bin(record, now_ns);
     double delay_ms = (double)(now_ns - captured_ns) / 1e6;
@@ -138,8 +139,10 @@ void record_frame(struct record *record, uint64_t captured_ns, uint64_t now_ns)
     }
     if (captured_ns >= record->settled_ns && captured_ns < record->until_ns) {
         record->frames++;
-        record->late += record->deadline_ms > 0 && delay_ms > record->deadline_ms;
+        if (delay_ms < RECORD_DELAYS - 1)
+            record->delays[(int)ceil(delay_ms)]++;
     }
+    record->media_bytes += (double)bytes;
     samples_add(&record->frame_ms, delay_ms);
     if (record->last_shown_ns != 0) {
         double gap_ms = (double)(now_ns - record->last_shown_ns) / 1e6;
@@ -201,9 +204,13 @@ void record_summary(struct record *record, FILE *out)
     fprintf(out, ", \"padding_bytes\": %.0f, \"received_bytes\": %.0f", record->sent_padding,
             record->received);
     fprintf(out, ", \"packets\": %.0f, \"lost\": %.0f", record->packets, record->lost);
-    fprintf(out, ", \"captured\": %llu, \"frames\": %llu, \"late\": %llu, \"skipped\": %llu",
+    fprintf(out, ", \"captured\": %llu, \"frames\": %llu, \"skipped\": %llu",
             (unsigned long long)record->captured, (unsigned long long)record->frames,
-            (unsigned long long)record->late, (unsigned long long)record->skipped);
+            (unsigned long long)record->skipped);
+    fprintf(out, ", \"media_bytes\": %.0f, \"delays\": [", record->media_bytes);
+    for (int ms = 0; ms < RECORD_DELAYS; ms++)
+        fprintf(out, "%s%u", ms > 0 ? "," : "", record->delays[ms]);
+    fprintf(out, "]");
     fprintf(out, ", \"freezes\": %llu, \"frozen_ms\": %.1f", (unsigned long long)record->freezes,
             record->frozen_ms);
     percentiles(out, "queue_ms", &record->queue_ms);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #define RECORD_BIN_NS 100000000ull
+#define RECORD_DELAYS 1000 /* frames that take longer are only counted */
 
 struct samples {
     float *values;
@@ -37,8 +38,9 @@ struct record {
     uint64_t settled_ns; /* what is earlier is not in the samples and sums */
     struct samples queue_ms, frame_ms, gaps_ms;
     double sent, sent_rtx, sent_fec, sent_padding, received, lost, packets;
-    uint64_t captured, frames, late, skipped, freezes;
-    double deadline_ms; /* a frame that takes longer is late; 0 = none is */
+    uint64_t captured, frames, skipped, freezes;
+    uint32_t delays[RECORD_DELAYS]; /* frames by their delay in milliseconds, rounded up */
+    double media_bytes;             /* of the frames */
     double frozen_ms;
     uint64_t last_shown_ns, interval_count;
     double mean_interval_ms;
@@ -58,9 +60,9 @@ void record_received(struct record *record, size_t wire_bytes, uint64_t queued_n
 /* A frame was taken. */
 void record_captured(struct record *record, uint64_t now_ns);
 
-/* A frame is there, complete and decodable. Keeps the account of freezes: gaps of more than 150 ms
- * over the mean interval (Chromium's definition). */
-void record_frame(struct record *record, uint64_t captured_ns, uint64_t now_ns);
+/* A frame of `bytes` is there, complete and decodable. Keeps the account of freezes: gaps of more
+ * than 150 ms over the mean interval (Chromium's definition). */
+void record_frame(struct record *record, size_t bytes, uint64_t captured_ns, uint64_t now_ns);
 
 /* Nothing is shown from here on until the next frame, and that is no freeze (a pause). */
 void record_pause(struct record *record);

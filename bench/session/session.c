@@ -4,9 +4,8 @@
  *   seed N | duration TIME | settle TIME      (5s: what is earlier counts in no figure)
  *   link forward|back SETTINGS                (bench/link/settings.h)
  *   at SECONDS forward|back|both SETTINGS     a change; times never fall
- *   flow media|tcp NAME [start=5s] [stop=90s] [pause=40s resume=60s] [way=back] [delay=20ms]
- *                       [deadline=60ms] …
- *        delay: of its own, each way, beside the shared links'; deadline: a later frame is late
+ *   flow media|tcp NAME [start=5s] [stop=90s] [pause=40s resume=60s] [way=back] [delay=20ms] …
+ *        delay: of its own, each way, beside the shared links'
  *        media, tcp: see flow_media.c and flow_tcp.c for the rest */
 #include "session.h"
 
@@ -188,7 +187,6 @@ static void add_flow(struct session *session, char *line)
     flow->stop_ns = time_option(options, "stop", UINT64_MAX);
     flow->pause_ns = time_option(options, "pause", 0);
     flow->resume_ns = time_option(options, "resume", 0);
-    flow->deadline_ns = time_option(options, "deadline", 0);
     flow->way = option(options, "way", text) != NULL && strcmp(text, "back") == 0 ? BACK : FORWARD;
     struct pc_link_settings own = {.delay_ns = time_option(options, "delay", 0)};
     for (int side = 0; side < 2; side++)
@@ -284,7 +282,6 @@ int main(int argc, char **argv)
         struct flow *flow = session.flows[i];
         flow->stop_ns = sooner(flow->stop_ns, session.duration_ns);
         record_init(&flow->record, session.duration_ns, flow->start_ns + session.settle_ns);
-        flow->record.deadline_ms = (double)flow->deadline_ns / 1e6;
     }
     step(&session, 0);
     for (uint64_t next; (next = next_event(&session)) <= session.duration_ns && !tool_stopped;)

@@ -38,7 +38,6 @@ struct flow {
     char name[32];
     uint64_t start_ns, stop_ns;   /* sends from, until */
     uint64_t pause_ns, resume_ns; /* and not in between; 0 = no pause */
-    uint64_t deadline_ns;         /* a frame that takes longer is late; 0 = none is */
     bool started;
     enum { FORWARD, BACK } way; /* of the link that its data takes */
     struct pc_link *own[2];     /* its own delay, to each side: [SENDER], [RECEIVER] */

@@ -1,6 +1,7 @@
 """The emulated link in real time: what the relay and the namespaces do to real packets."""
 
 import contextlib
+import itertools
 import socket
 import statistics
 import subprocess
@@ -19,6 +20,8 @@ needs_root = pytest.mark.skipif(not may_make_namespaces(), reason="needs root an
 
 BYTES = 1000
 WIRE_BITS = (BYTES + 28) * 8
+SLACK = 0.9
+"""Of what is due, at least so much comes in time, also on a busy machine."""
 
 
 @pytest.fixture
@@ -68,11 +71,12 @@ def rest(far_end):
 
 def test_the_relay_keeps_its_rate_and_the_order(near_end, far_end):
     with relay_to(far_end, "rate=20M") as relay:
+        start = time.monotonic()
         burst(near_end, relay.port, 2500)
         arrived = received(far_end, 2500)
     assert [number for number, _ in arrived] == list(range(2500))
-    took = arrived[-1][1] - arrived[0][1]
-    assert 2499 * WIRE_BITS / took == pytest.approx(20e6, rel=0.02)
+    rate = 2500 * WIRE_BITS / (arrived[-1][1] - start)
+    assert 20e6 * SLACK < rate <= 20e6  # later than due it may be, earlier never
 
 
 def test_each_direction_has_its_own_delay_and_answers_find_their_client(near_end, far_end):
@@ -91,8 +95,9 @@ def test_each_direction_has_its_own_delay_and_answers_find_their_client(near_end
                 far_end.sendto(b"pong", client_address)
                 assert client.recv(100) == b"pong"
                 round_trips.append(time.monotonic() - sent)
-    assert 0.030 <= statistics.median(ways) < 0.034
-    assert 0.080 <= statistics.median(round_trips) < 0.086
+    assert 0.030 <= min(ways) < 0.034
+    assert 0.080 <= min(round_trips) < 0.086
+    assert statistics.median(round_trips) < 0.12
 
 
 def test_a_full_queue_drops_and_the_log_tells(near_end, far_end):
@@ -142,9 +147,11 @@ def test_a_schedule_counts_from_zero(near_end, far_end):
         assert time.monotonic() - start < 0.15
         relay.zero()
         time.sleep(0.25)  # until after the step: the passing of time is what is tested
+        sent = time.monotonic()
         burst(near_end, relay.port, 50)
         arrived = received(far_end, 50)
-    assert arrived[-1][1] - arrived[0][1] == pytest.approx(49 * WIRE_BITS / 8e6, rel=0.05)
+    assert arrived[-1][1] - sent >= 50 * WIRE_BITS / 8e6
+    assert arrived[-1][1] - sent < 50 * WIRE_BITS / 8e6 * 1.5
 
 
 @pytest.mark.parametrize("wrong", ["rate=0", "delay=5", "loss=101%", "burst=2%", "queue=9", "x=1"])
@@ -203,9 +210,13 @@ def test_the_kernels_tcp_gets_the_rate_and_fills_the_queue():
     with Namespaces(settings, logged=True) as link:
         rate = transfer(link, "cubic", 5_000_000)
         log = link.log()
-    assert rate == pytest.approx(20e6 * 1448 / 1500, rel=0.04)
+    payload = 20e6 * 1448 / 1500
+    assert payload * SLACK < rate < payload * 1.1  # the receiver may have begun late to count
     assert max(interval.queue_ms for interval in log.forward) == pytest.approx(100, abs=12)
-    assert all(interval.tcp_bps < 20e6 * 1.05 for interval in log.forward)
+    busy = [interval for interval in log.forward if interval.tcp_bps > 0]
+    spans = [b.t - a.t for a, b in itertools.pairwise(busy)]
+    sent = sum(i.tcp_bps * span for i, span in zip(busy[1:], spans, strict=True))
+    assert sent <= 20e6 * (sum(spans) + 0.1)
 
 
 @needs_root
