@@ -58,7 +58,7 @@ class DroppingRelay:
     def drop_of_frames(self, ssrc: int, every: int) -> None:
         """From now on lose every so-manieth of the host's RTP packets of this SSRC.
 
-        No frame loses two.
+        No frame loses two, and what carries padding is left alone: it may be nothing else.
         """
         hit = b""
 
@@ -67,7 +67,7 @@ class DroppingRelay:
             timestamp = data[4:8]
             wanted = (
                 len(data) >= 12
-                and data[0] >> 6 == 2
+                and data[0] & 0xE0 == 0x80
                 and not 192 <= data[1] <= 223
                 and int.from_bytes(data[8:12]) == ssrc
                 and int.from_bytes(data[2:4]) % every == 0
