@@ -12,7 +12,7 @@
 #define QUICK_MIN 8      /* losses that the quick memory must hold to be believed */
 #define LEAST     0.0005 /* less loss is none */
 
-/* docs/loss.md has the simulation that these come from. */
+/* docs/loss.md has the figures that these come from. */
 #define FEC_LOSS        0.01 /* from here on a repair packet helps the retransmissions */
 #define FEC_SPACING     24   /* media packets per such repair packet */
 #define FEC_SHARE       0.08 /* of media bytes, at most, lately: small frames take turns */
