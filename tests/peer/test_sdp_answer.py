@@ -314,6 +314,20 @@ def test_extensions_that_one_byte_headers_cannot_hold_are_left_out() -> None:
     assert offer.video.extensions == {"mid": 4}
 
 
+def test_extensions_that_the_offerer_only_receives_are_left_out() -> None:
+    offer = read_offer(CHROMIUM.replace("a=extmap:2 ", "a=extmap:2/recvonly "))
+    assert offer.video is not None
+    assert offer.video.extensions == {"transport-cc": 3, "mid": 4}
+
+
+def test_the_bundles_first_section_has_its_transport() -> None:
+    """RFC 9143 section 7.2: the group's order counts, not that of the sections."""
+    offer = read_offer(CHROMIUM.replace("a=group:BUNDLE 0 1 2", "a=group:BUNDLE 1 0 2"))
+    assert offer.transport.candidates == (
+        "4079297154 1 udp 2113937151 192.0.2.2 51996 typ host generation 0",
+    )
+
+
 def test_dtls_roles_complement_each_other() -> None:
     assert answering_setup("active", prefer="active") == "passive"
     assert answering_setup("passive", prefer="passive") == "active"
