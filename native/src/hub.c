@@ -134,7 +134,7 @@ void pc_hub_detach_feed(struct pc_hub *hub, struct pc_feed *feed)
 static int attach_rungs(struct pc_hub *hub, void *context)
 {
     struct pc_rungs *rungs = context;
-    if (hub->feed_count + rungs->count > PC_HUB_FEEDS)
+    if (hub->feed_count + rungs->count > PC_HUB_FEEDS || hub->rungs_count == PC_HUB_FEEDS)
         return pc_fail(-ENOSPC, "a hub carries at most %d encodes at a time", PC_HUB_FEEDS);
     for (int r = 0; r < rungs->count; r++)
         attach_feed(hub, rungs->feeds[r]);

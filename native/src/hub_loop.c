@@ -25,7 +25,9 @@
 #define SERVE_NS       PC_NS_PER_MS
 #define SERVE_PER_TIME 8 /* peers served between two looks at the clock */
 
-#define ALLOT_NS (5 * PC_NS_PER_MS) /* between two looks at what the viewers' paths take */
+/* Between two looks at what the viewers' paths take: at least, and for each peer. */
+#define ALLOT_NS      (5 * PC_NS_PER_MS)
+#define ALLOT_PEER_NS (PC_NS_PER_MS / 50)
 
 /* ---- Receiving ---- */
 
@@ -74,6 +76,9 @@ static void receive_rtcp(struct pc_hub *hub, struct pc_peer *peer, const uint8_t
     if (sender->said_bye)
         emit_peer(hub, PC_EVENT_PEER_BYE, peer->id);
     sender->reported = sender->said_bye = false;
+    /* Copies may be due sooner than it was to be served, and the network may have drained. */
+    if (sender->copy_count > 0 || sender->undrained != 0)
+        pc_peer_table_wake(&hub->peers, peer);
 }
 
 static void receive_media(struct pc_hub *hub, struct pc_peer *peer, enum pc_datagram kind,
@@ -176,7 +181,8 @@ static void take_news(struct pc_hub *hub, struct pc_feed *feed, uint64_t now_ns)
 
 static void allot(struct pc_hub *hub, uint64_t now_ns)
 {
-    hub->next_allot_ns = now_ns + ALLOT_NS;
+    uint64_t pause_ns = hub->peers.count * ALLOT_PEER_NS;
+    hub->next_allot_ns = now_ns + (pause_ns > ALLOT_NS ? pause_ns : ALLOT_NS);
     if (hub->viewer_room < hub->peers.count) {
         unsigned room = hub->peers.capacity;
         struct pc_ladder_viewer **viewers = realloc(hub->viewers, room * sizeof *viewers);

@@ -45,12 +45,11 @@ static int set_path(struct pc_hub *hub, void *context)
         return pc_fail(-EINVAL, "the hub has %d sockets: there is no number %d", hub->socket_count,
                        wanted->socket);
     struct pc_udp *udp = &hub->sockets[wanted->socket];
-    bool had_one = peer->transport.udp != NULL;
     bool same = pc_peer_table_by_address(&hub->peers, udp, wanted->to, wanted->channel) == peer;
     int error = pc_peer_table_set_path(&hub->peers, peer, udp, wanted->to, wanted->channel);
     if (error < 0)
         return pc_fail(error, "a path needs an address of the socket's family and a port");
-    if (had_one && !same)
+    if (!same)
         pc_sender_change_path(&peer->sender, pc_now_ns());
     return 0;
 }

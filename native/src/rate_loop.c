@@ -9,8 +9,9 @@
 #define DEFAULT_START_BPS 4000000.0
 #define HEADER_SHARE      0.05 /* of the wire, before it was measured */
 #define NEARLY            0.99
-#define MEMORY_BYTES      250000.0 /* of the measured share of headers */
-#define MIN_MEDIA_SHARE   0.5      /* the encoder keeps so much of the rate, whatever is lost */
+#define TOGETHER_NS       (5 * PC_NS_PER_MS) /* peers that wait for the same tick share a wake-up */
+#define MEMORY_BYTES      250000.0           /* of the measured share of headers */
+#define MIN_MEDIA_SHARE   0.5 /* the encoder keeps so much of the rate, whatever is lost */
 
 static double clamp(double value, double least, double most)
 {
@@ -95,8 +96,11 @@ void pc_rate_loop_set_ceiling(struct pc_rate_loop *loop, double ceiling_bps, int
 void pc_rate_loop_path_changed(struct pc_rate_loop *loop, uint64_t now_ns)
 {
     pc_loss_control_init(&loop->loss, now_ns);
-    if (loop->congestion != NULL)
-        pc_congestion_path_changed(loop->congestion, now_ns);
+    loop->path_since_ns = now_ns;
+    if (loop->congestion == NULL)
+        return;
+    pc_congestion_path_changed(loop->congestion, now_ns);
+    pc_rate_loop_update(loop, now_ns);
 }
 
 void pc_rate_loop_sent(struct pc_rate_loop *loop, uint16_t transport_sequence,
@@ -137,10 +141,13 @@ int pc_rate_loop_end(struct pc_rate_loop *loop, uint64_t now_ns,
     if (loop->log == NULL)
         return 0;
     int count = pc_send_log_take(loop->log, reports);
-    if (count == 0)
-        return 0;
-    pc_loss_control_feedback(&loop->loss, *reports, count, now_ns);
-    pc_congestion_feedback(loop->congestion, *reports, count, now_ns);
+    int old = 0;
+    while (old < count && (*reports)[old].packet.sent_ns < loop->path_since_ns)
+        old++;
+    if (old == count)
+        return count;
+    pc_loss_control_feedback(&loop->loss, *reports + old, count - old, now_ns);
+    pc_congestion_feedback(loop->congestion, *reports + old, count - old, now_ns);
     pc_rate_loop_update(loop, now_ns);
     return count;
 }
@@ -176,6 +183,7 @@ uint64_t pc_rate_loop_update(struct pc_rate_loop *loop, uint64_t now_ns)
     loop->media_bps = bps > NEARLY * ceiling ? ceiling : clamp(bps, least_bps(loop), ceiling);
     loop->hold_until_ns = now_ns + loop->output.hold_ns;
     loop->next_ns = now_ns + PC_RATE_LOOP_STEP_NS;
+    loop->next_ns -= loop->next_ns % TOGETHER_NS;
     /* A frame is late when it took half a round trip, one to repair it, and its own interval. */
     uint64_t rtt_ns = loop->output.rtt_ns;
     pc_loss_control_set_path(&loop->loss, loop->settings.resends ? rtt_ns : 0,

@@ -26,6 +26,7 @@ struct pc_rate_loop {
     struct pc_congestion_output output; /* of the last update */
     double media_bps;                   /* what the encoder may produce */
     double payload_bytes, wire_bytes;   /* of media lately, decaying */
+    uint64_t path_since_ns;             /* what was sent before tells of another path */
     uint64_t hold_until_ns;             /* the network drains: no new frame before */
     uint64_t next_ns;                   /* when the controller is to be updated */
 };
@@ -38,7 +39,8 @@ void pc_rate_loop_free(struct pc_rate_loop *loop);
 /* The stream's ceiling or frame rate changed. */
 void pc_rate_loop_set_ceiling(struct pc_rate_loop *loop, double ceiling_bps, int fps);
 
-/* Packets go another way from now on. */
+/* Packets go another way from now on: what was learnt of the old one is void, also what is heard of
+ * it only now. */
 void pc_rate_loop_path_changed(struct pc_rate_loop *loop, uint64_t now_ns);
 
 /* A packet was sent; `payload_bytes`: of it, what the encoder made. */

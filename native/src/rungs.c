@@ -51,13 +51,20 @@ static void follow(struct pc_feed *feed, const struct pc_ladder_rung *rung, int 
     atomic_store(&feed->step, rung->step);
 }
 
+/* Who has no path is sent nothing: it must not hold up the others. */
+static bool is_viewer(const struct pc_rungs *rungs, const struct pc_sender *sender)
+{
+    return sender->feed != NULL && sender->transport->udp != NULL &&
+           pc_rungs_have(rungs, sender->feed);
+}
+
 void pc_rungs_allot(struct pc_rungs *rungs, const struct pc_peer_table *peers,
                     struct pc_ladder_viewer **viewers, uint64_t now_ns)
 {
     int count = 0;
     for (unsigned p = 0; p < peers->count; p++) {
         struct pc_sender *sender = &peers->peers[p]->sender;
-        if (sender->feed == NULL || !pc_rungs_have(rungs, sender->feed))
+        if (!is_viewer(rungs, sender))
             continue;
         sender->on_ladder.bps = sender->rate.media_bps;
         sender->on_ladder.player = sender->media.player;
@@ -70,7 +77,7 @@ void pc_rungs_allot(struct pc_rungs *rungs, const struct pc_peer_table *peers,
         follow(rungs->feeds[r], &rungs->ladder.rungs[r], (int)settings.ceiling_bps);
     for (unsigned p = 0; p < peers->count; p++) {
         struct pc_sender *sender = &peers->peers[p]->sender;
-        if (sender->feed != NULL && pc_rungs_have(rungs, sender->feed))
+        if (is_viewer(rungs, sender))
             pc_sender_move(sender, rungs->feeds[sender->on_ladder.rung]);
     }
 }

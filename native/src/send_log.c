@@ -13,6 +13,7 @@
 #define REFERENCE_TIME_WRAP (1 << 24)
 #define REFERENCE_TIME_MOST ((int64_t)1 << 40) /* unwrapped; two thousand years */
 
+#define FIRST_SLOTS   256 /* power of two, like PC_SEND_LOG_PACKETS */
 #define FIRST_REPORTS 256
 #define MOST_REPORTS  (2 * PC_SEND_LOG_PACKETS) /* lost and then received after all */
 
@@ -42,12 +43,13 @@ struct pc_send_log {
     int count, capacity;
     bool taken, unordered;
 
-    struct slot slots[PC_SEND_LOG_PACKETS];
+    struct slot *slots; /* by sequence number */
+    unsigned slot_count;
 };
 
 static struct slot *slot_of(struct pc_send_log *log, uint16_t sequence)
 {
-    return &log->slots[sequence % PC_SEND_LOG_PACKETS];
+    return &log->slots[sequence % log->slot_count];
 }
 
 struct pc_send_log *pc_send_log_create(void)
@@ -56,11 +58,13 @@ struct pc_send_log *pc_send_log_create(void)
     if (log == NULL)
         return NULL;
     log->reports = malloc(FIRST_REPORTS * sizeof *log->reports);
-    if (log->reports == NULL) {
-        free(log);
+    log->slots = calloc(FIRST_SLOTS, sizeof *log->slots);
+    if (log->reports == NULL || log->slots == NULL) {
+        pc_send_log_destroy(log);
         return NULL;
     }
     log->capacity = FIRST_REPORTS;
+    log->slot_count = FIRST_SLOTS;
     return log;
 }
 
@@ -69,12 +73,32 @@ void pc_send_log_destroy(struct pc_send_log *log)
     if (log == NULL)
         return;
     free(log->reports);
+    free(log->slots);
     free(log);
+}
+
+/* Without memory the oldest are forgotten sooner. */
+static void grow(struct pc_send_log *log)
+{
+    unsigned count = 2 * log->slot_count;
+    struct slot *slots = calloc(count, sizeof *slots);
+    if (slots == NULL)
+        return;
+    for (unsigned i = 0; i < log->slot_count; i++)
+        if (log->slots[i].fate != NEVER_SENT)
+            slots[log->slots[i].transport_sequence % count] = log->slots[i];
+    free(log->slots);
+    log->slots = slots;
+    log->slot_count = count;
 }
 
 void pc_send_log_add(struct pc_send_log *log, uint16_t transport_sequence,
                      const struct pc_sent_packet *packet)
 {
+    const struct slot *before = slot_of(log, transport_sequence);
+    if (before->fate != NEVER_SENT && log->slot_count < PC_SEND_LOG_PACKETS &&
+        packet->sent_ns < before->packet.sent_ns + PC_SEND_LOG_NS)
+        grow(log);
     *slot_of(log, transport_sequence) = (struct slot){
         .packet = *packet, .transport_sequence = transport_sequence, .fate = IN_FLIGHT};
     log->newest = transport_sequence;
@@ -83,9 +107,9 @@ void pc_send_log_add(struct pc_send_log *log, uint16_t transport_sequence,
 uint64_t pc_send_log_in_flight(const struct pc_send_log *log, uint64_t now_ns, uint64_t horizon_ns)
 {
     uint64_t bytes = 0;
-    for (unsigned back = 0; back < PC_SEND_LOG_PACKETS; back++) {
+    for (unsigned back = 0; back < log->slot_count; back++) {
         uint16_t sequence = (uint16_t)(log->newest - back);
-        const struct slot *slot = &log->slots[sequence % PC_SEND_LOG_PACKETS];
+        const struct slot *slot = &log->slots[sequence % log->slot_count];
         if (slot->fate == NEVER_SENT || slot->transport_sequence != sequence)
             continue;
         if (slot->packet.sent_ns + horizon_ns < now_ns)

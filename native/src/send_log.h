@@ -14,7 +14,8 @@
 
 #include "rtcp.h"
 
-#define PC_SEND_LOG_PACKETS 8192 /* power of two: more than a second at 60 Mbit/s */
+#define PC_SEND_LOG_PACKETS 8192                /* at most: more than a second at 60 Mbit/s */
+#define PC_SEND_LOG_NS      (2000 * 1000000ull) /* what was sent so lately is kept, within that */
 
 enum pc_packet_kind { PC_PACKET_MEDIA, PC_PACKET_RTX, PC_PACKET_FEC, PC_PACKET_PADDING };
 

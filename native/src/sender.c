@@ -31,7 +31,9 @@ static void drain(struct pc_sender *sender, uint64_t now_ns)
 {
     uint64_t frame_id = sender->queue[sender->head].au->frame_id;
     struct pc_feed *feed = sender->queue[sender->head].feed;
-    if (now_ns < sender->rate.hold_until_ns && feed == sender->feed)
+    if (feed == NULL)
+        return;
+    if (now_ns < sender->rate.hold_until_ns)
         sender->undrained = frame_id + 1;
     else
         pc_feed_drain(feed, frame_id);
@@ -54,13 +56,24 @@ static void let_go_of_head(struct pc_sender *sender)
         pc_flexfec_begin(sender->fec); /* what it remembers was the unit's */
 }
 
-/* What is given up is not waited for. */
+/* What is in the queue is waited for no longer. */
+static void drain_queue(struct pc_sender *sender)
+{
+    for (unsigned i = 0; i < sender->length; i++) {
+        unsigned at = (sender->head + i) % PC_SENDER_QUEUE;
+        if (sender->queue[at].feed != NULL)
+            pc_feed_drain(sender->queue[at].feed, sender->queue[at].au->frame_id);
+        sender->queue[at].feed = NULL;
+    }
+}
+
+/* Give up what is in the queue. */
 static void clear_queue(struct pc_sender *sender)
 {
-    while (sender->length > 0) {
-        pc_feed_drain(sender->queue[sender->head].feed, sender->queue[sender->head].au->frame_id);
+    sender->frame += sender->next_payload > 0; /* what comes is another unit */
+    drain_queue(sender);
+    while (sender->length > 0)
         let_go_of_head(sender);
-    }
 }
 
 void pc_sender_free(struct pc_sender *sender)
@@ -76,11 +89,10 @@ static uint32_t read_u32(const uint8_t *p)
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
-/* What RTP time 0 of the feed is on the peer's wire: the same for every feed of the peer, as far as
- * real time goes. */
+/* What RTP time 0 of the feed is on the peer's wire: the same real time for every feed. */
 static uint32_t rtp_offset(const struct pc_sender *sender, const struct pc_feed *feed)
 {
-    return sender->rtp_zero + (uint32_t)(feed->epoch_ns * 9 / 100000) + sender->moves;
+    return sender->rtp_zero + (uint32_t)(feed->epoch_ns * 9 / 100000);
 }
 
 /* Without a controller an ordinary frame goes out as fast as its slices are ready; what is beyond
@@ -126,23 +138,38 @@ static bool is_share(double value, double least, double most)
     return value == 0 || (value >= least && value <= most);
 }
 
-static int check_media(const struct pc_sender *sender, const struct pc_media_settings *media)
+/* Each stream counts packet indices of its own: no two may ever meet on an SSRC, even one after the
+ * other. Remembers those of `media`. */
+static int choose_streams(struct pc_sender *sender, const struct pc_media_settings *media)
 {
-    bool rtx = media->rtx_payload_type != 0;
-    if (media->payload_type > 127 || media->rtx_payload_type > 127)
+    const uint32_t ssrcs[PC_SENDER_STREAMS] = {media->ssrc, media->rtx_ssrc, media->fec_ssrc};
+    const bool wanted[PC_SENDER_STREAMS] = {true, media->rtx_payload_type != 0,
+                                            media->fec_payload_type != 0};
+    for (int i = 0; i < PC_SENDER_STREAMS; i++) {
+        if (wanted[i] && sender->streams[i].used && sender->streams[i].ssrc != ssrcs[i])
+            return pc_fail(-EINVAL,
+                           "a peer keeps its ssrc, rtx_ssrc and fec_ssrc for as long as it lives");
+        for (int j = 0; wanted[i] && j < PC_SENDER_STREAMS; j++) {
+            bool taken = wanted[j] ? ssrcs[j] == ssrcs[i]
+                                   : sender->streams[j].used && sender->streams[j].ssrc == ssrcs[i];
+            if (j != i && taken)
+                return pc_fail(-EINVAL, "ssrc, rtx_ssrc and fec_ssrc are to differ: two streams of "
+                                        "one would use the same nonces");
+        }
+    }
+    for (int i = 0; i < PC_SENDER_STREAMS; i++) {
+        if (!wanted[i])
+            continue;
+        sender->streams[i].used = true;
+        sender->streams[i].ssrc = ssrcs[i];
+    }
+    return 0;
+}
+
+static int check_media(const struct pc_media_settings *media)
+{
+    if (media->payload_type > 127 || media->rtx_payload_type > 127 || media->fec_payload_type > 127)
         return pc_fail(-EINVAL, "a payload type is a number from 0 to 127");
-    if (rtx && media->rtx_ssrc == media->ssrc)
-        return pc_fail(-EINVAL, "ssrc and rtx_ssrc are the same: both would use the same nonces");
-    bool fec = media->fec_payload_type != 0;
-    if (media->fec_payload_type > 127)
-        return pc_fail(-EINVAL, "a payload type is a number from 0 to 127");
-    if (fec && (media->fec_ssrc == media->ssrc || (rtx && media->fec_ssrc == media->rtx_ssrc)))
-        return pc_fail(-EINVAL, "fec_ssrc is another stream's: both would use the same nonces");
-    if (sender->started &&
-        (media->ssrc != sender->media.ssrc || (rtx && media->rtx_ssrc != sender->media.rtx_ssrc) ||
-         (fec && media->fec_ssrc != sender->media.fec_ssrc)))
-        return pc_fail(-EINVAL,
-                       "a peer keeps its ssrc, rtx_ssrc and fec_ssrc for as long as it lives");
     if ((unsigned)media->controller > PC_CONTROLLER_FIXED)
         return pc_fail(-EINVAL, "controller is one of enum pc_controller");
     if (media->min_bitrate < 0 || media->start_bitrate < 0)
@@ -178,7 +205,9 @@ static int prepare(struct pc_sender *sender, struct pc_feed *feed,
         .feedback = media->transport_cc_id != 0,
         .resends = media->rtx_payload_type != 0,
     };
-    if (media->fec_payload_type != 0 && sender->fec == NULL) {
+    free(sender->fec);
+    sender->fec = NULL;
+    if (media->fec_payload_type != 0) {
         sender->fec = malloc(sizeof *sender->fec);
         if (sender->fec == NULL)
             return pc_fail(-ENOMEM, "out of memory");
@@ -204,7 +233,9 @@ int pc_sender_start(struct pc_sender *sender, struct pc_feed *feed,
         return pc_fail(-EINVAL, "the peer has no keys yet: set them before sending");
     if (sender->feed != NULL)
         return pc_fail(-EINVAL, "the peer receives a stream already");
-    int error = check_media(sender, media);
+    int error = check_media(media);
+    if (error == 0)
+        error = choose_streams(sender, media);
     if (error == 0)
         error = prepare(sender, feed, media, now_ns);
     if (error < 0)
@@ -234,6 +265,7 @@ int pc_sender_start(struct pc_sender *sender, struct pc_feed *feed,
     sender->next_report_ns = now_ns;
     sender->feed = feed;
     sender->rtp_offset = rtp_offset(sender, feed);
+    sender->any_timestamp = false;
     sender->on_ladder = (struct pc_ladder_viewer){.player = media->player};
     follow_rate(sender, true, now_ns);
     /* In this order: a stream that begins to encode as soon as somebody receives begins with an
@@ -263,17 +295,20 @@ void pc_sender_move(struct pc_sender *sender, struct pc_feed *feed)
     pc_feed_add_receiver(feed);
 }
 
-/* The feed that is moved to has an IDR: what waits of the old one still goes out before it. Both
- * may have a unit of the same picture: the new one is later by a tick of the RTP clock, so that
- * they are two frames for the receiver. */
-static void arrive(struct pc_sender *sender)
+/* The feed that is moved to has an IDR: what waits of the old one still goes out before it. That
+ * may be of the same picture, or of a later one: the IDR is a tick of the RTP clock behind it then,
+ * for time does not go back for the receiver, and one time is one frame. */
+static void arrive(struct pc_sender *sender, const struct pc_access_unit *idr)
 {
     release(sender);
+    drain_queue(sender);
     pc_feed_remove_receiver(sender->feed);
     sender->feed = sender->next_feed;
     sender->next_feed = NULL;
-    sender->moves++;
     sender->rtp_offset = rtp_offset(sender, sender->feed);
+    uint32_t behind = sender->newest_timestamp + 1 - (idr->rtp_time + sender->rtp_offset);
+    if (sender->any_timestamp && behind < 0x80000000u)
+        sender->rtp_offset += behind;
 }
 
 /* Nothing more of what was offered goes out, or is sent again. */
@@ -300,6 +335,8 @@ void pc_sender_find_path(struct pc_sender *sender)
 {
     if (sender->feed != NULL)
         pc_feed_request_idr(sender->feed);
+    if (sender->next_feed != NULL) /* what came of the wish for one was not taken */
+        pc_feed_request_idr(sender->next_feed);
 }
 
 void pc_sender_change_path(struct pc_sender *sender, uint64_t now_ns)
@@ -322,7 +359,6 @@ static void drop_queue(struct pc_sender *sender)
     for (unsigned i = 0; i < sender->length; i++)
         pc_reference_loss_give_up(&sender->losses,
                                   sender->queue[(sender->head + i) % PC_SENDER_QUEUE].number);
-    sender->frame += sender->next_payload > 0;
     clear_queue(sender);
     sender->waiting_for_idr = !sender->losses.described;
     pc_sender_ask_for_reference(sender);
@@ -334,7 +370,7 @@ bool pc_sender_offer(struct pc_sender *sender, struct pc_feed *feed, struct pc_a
     if (sender->transport->udp == NULL)
         return false;
     if (feed == sender->next_feed && au->idr)
-        arrive(sender);
+        arrive(sender, au);
     if (feed != sender->feed || (sender->waiting_for_idr && !au->idr))
         return false;
     if (sender->length == PC_SENDER_QUEUE ||
@@ -357,6 +393,8 @@ bool pc_sender_offer(struct pc_sender *sender, struct pc_feed *feed, struct pc_a
     sender->queue[tail].au = pc_au_ref(au);
     sender->queue[tail].feed = feed;
     sender->queue[tail].timestamp = au->rtp_time + sender->rtp_offset;
+    sender->newest_timestamp = sender->queue[tail].timestamp;
+    sender->any_timestamp = true;
     sender->queue[tail].number = frame->number;
     sender->queue[tail].reference_diff = frame->reference_diff;
     sender->queue[tail].queued_ns = now_ns;

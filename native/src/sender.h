@@ -23,6 +23,7 @@
 #include "rtp.h"
 #include "transport.h"
 
+#define PC_SENDER_STREAMS  3                /* media, RTX, FEC: each an SSRC of its own */
 #define PC_SENDER_QUEUE    8                /* access units waiting or partly sent */
 #define PC_SENDER_QUEUE_NS (150 * 1000000)  /* … and how old the oldest may get */
 #define PC_RTX_MEMORY      256              /* sequence numbers whose last resend is remembered */
@@ -48,19 +49,24 @@ struct pc_sender {
     struct pc_feed *next_feed; /* … goes on with this one's next IDR; NULL = it stays */
     struct pc_media_settings media;
     struct pc_rtp_extensions extensions;
-    bool started;        /* media was sent with these keys, once at least */
-    bool mid_wanted;     /* until the receiver has reported once */
+    bool started; /* media was sent with these keys, once at least */
+    struct {
+        bool used;
+        uint32_t ssrc;
+    } streams[PC_SENDER_STREAMS]; /* what was started with these keys: media, RTX, FEC */
+    bool mid_wanted;              /* until the receiver has reported once */
     uint64_t next_index; /* RTP packet index (rollover << 16 | sequence) of the next new packet */
     uint64_t next_rtx_index, next_fec_index;
-    uint32_t rtp_zero;   /* RTP time of CLOCK_MONOTONIC's zero, random */
-    uint32_t rtp_offset; /* … of the feed's zero */
-    uint32_t moves;      /* to another feed */
+    uint32_t rtp_zero;         /* RTP time of CLOCK_MONOTONIC's zero, random */
+    uint32_t rtp_offset;       /* … of the feed's zero */
+    uint32_t newest_timestamp; /* RTP, of what was queued since the start; … */
+    bool any_timestamp;        /* … if something was */
     uint64_t payload_bytes;
 
     /* queue */
     struct {
         struct pc_access_unit *au;
-        struct pc_feed *feed;
+        struct pc_feed *feed;            /* that waits for it; NULL: it was left meanwhile */
         uint32_t timestamp;              /* RTP */
         uint16_t number, reference_diff; /* of the dependency descriptor */
         uint64_t queued_ns;

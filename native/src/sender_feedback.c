@@ -17,6 +17,8 @@ static void on_nack(void *context, uint32_t media_ssrc, uint16_t sequence)
     pc_reference_loss_asked(&sender->losses, sequence);
     if (sender->asked_count < PC_RTX_ASKED)
         sender->asked[sender->asked_count++] = sequence;
+    else
+        sender->stats.rtx_refused++;
 }
 
 /* When all is known that is missing. */
@@ -176,8 +178,12 @@ void pc_sender_bye(struct pc_sender *sender, uint8_t *scratch, uint64_t now_ns,
     if (sender->feed == NULL || sender->transport->udp == NULL ||
         sender->transport->outbound == NULL)
         return;
-    uint32_t ssrcs[2] = {sender->media.ssrc, sender->media.rtx_ssrc};
-    int count = sender->media.rtx_payload_type != 0 ? 2 : 1;
+    uint32_t ssrcs[PC_SENDER_STREAMS] = {sender->media.ssrc};
+    int count = 1;
+    if (sender->media.rtx_payload_type != 0)
+        ssrcs[count++] = sender->media.rtx_ssrc;
+    if (sender->media.fec_payload_type != 0)
+        ssrcs[count++] = sender->media.fec_ssrc;
     long size = pc_rtcp_write_bye(pc_transport_room(sender->transport, scratch), RTCP_BYTES, ssrcs,
                                   count, sender->media.cname);
     pc_transport_send_rtcp(sender->transport, scratch, size, now_ns, hub);

@@ -3,9 +3,10 @@
 #include "clock.h"
 #include "sender_packet.h"
 
-#define FEC_BYTES       1400
-#define PROBE_BYTES_MAX (64 * 1024) /* of padding that may be due at a time */
-#define NEARLY          0.8         /* of a round trip: the jitter of asking again */
+#define FEC_BYTES      1400
+#define PROBE_PACKETS  16                   /* behind one frame, at most */
+#define PROBE_PAUSE_NS (100 * PC_NS_PER_MS) /* after a longer one no more padding is due */
+#define NEARLY         0.8                  /* of a round trip: the jitter of asking again */
 
 /* ---- FEC ---- */
 
@@ -33,6 +34,8 @@ static size_t send_repair(struct pc_sender *sender, const uint8_t *repair, size_
                           uint32_t timestamp, uint8_t *scratch, uint64_t now_ns,
                           struct pc_hub_stats *hub)
 {
+    if (!pc_transport_ready(sender->transport, now_ns))
+        return 0; /* the kernel has not even taken what it protects */
     struct pc_rtp_fields fields = {
         .payload_type = sender->media.fec_payload_type,
         .timestamp = timestamp,
@@ -222,13 +225,15 @@ void pc_sender_probe(struct pc_sender *sender, uint8_t *scratch, uint64_t now_ns
         return;
     }
     sender->probe_credit += bps / 8e9 * (double)since_ns;
-    if (sender->probe_credit > PROBE_BYTES_MAX)
-        sender->probe_credit = PROBE_BYTES_MAX;
+    double most = bps / 8e9 * PROBE_PAUSE_NS;
+    if (sender->probe_credit > most)
+        sender->probe_credit = most;
+    /* Of a frame's packets the first is the longest. */
     const struct pc_history_entry *newest = pc_history_newest(&sender->history);
-    while (newest != NULL && sender->probe_credit > 0 &&
-           pc_transport_ready(sender->transport, now_ns)) {
-        size_t size =
-            send_rtx(sender, newest, newest->count - 1, PC_PACKET_PADDING, scratch, now_ns, hub);
+    for (int i = 0; i < PROBE_PACKETS && newest != NULL && sender->probe_credit > 0 &&
+                    pc_transport_ready(sender->transport, now_ns);
+         i++) {
+        size_t size = send_rtx(sender, newest, 0, PC_PACKET_PADDING, scratch, now_ns, hub);
         if (size == 0)
             return;
         sender->probe_credit -= (double)size;

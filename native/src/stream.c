@@ -183,6 +183,20 @@ uint32_t pc_stream_id(struct pc_stream *stream)
     return stream->id;
 }
 
+/* The hub allots the rest; where there is none, or nobody watches, this is it. What has less than
+ * all keeps that: its viewers take no more. */
+static void set_feed_rate(struct pc_feed *feed, int before, int fps_before, int bitrate, int fps)
+{
+    int has = atomic_load(&feed->bitrate), has_fps = atomic_load(&feed->fps);
+    if (has >= before || has > bitrate)
+        has = bitrate;
+    if (has_fps >= fps_before || has_fps > fps)
+        has_fps = fps;
+    atomic_store(&feed->ceiling, bitrate);
+    atomic_store(&feed->bitrate, has);
+    atomic_store(&feed->fps, has_fps);
+}
+
 int pc_stream_set_rate(struct pc_stream *stream, int bitrate, int fps)
 {
     struct pc_stream_settings wanted = stream->settings;
@@ -195,11 +209,10 @@ int pc_stream_set_rate(struct pc_stream *stream, int bitrate, int fps)
         return error;
     for (int i = 0; i < PC_CODEC_COUNT; i++) {
         struct pc_rungs *rungs = &stream->rungs[i];
-        atomic_store(&rungs->fps, fps);
-        atomic_store(&rungs->bitrate, bitrate);
-        /* The hub allots the rest; where there is none, or nobody watches, this is it. */
+        int fps_before = atomic_exchange(&rungs->fps, fps);
+        int before = atomic_exchange(&rungs->bitrate, bitrate);
         for (int r = 0; r < rungs->count; r++)
-            pc_feed_set_rate(rungs->feeds[r], bitrate, fps);
+            set_feed_rate(rungs->feeds[r], before, fps_before, bitrate, fps);
     }
     eventfd_write(stream->wake_fd, 1);
     return 0;

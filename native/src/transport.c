@@ -98,10 +98,12 @@ void pc_transport_send(struct pc_transport *transport, const uint8_t *data, size
 void pc_transport_send_rtcp(struct pc_transport *transport, uint8_t *out, long size,
                             uint64_t now_ns, struct pc_hub_stats *hub)
 {
-    if (size >= 0 && transport->outbound != NULL)
-        size = pc_srtp_protect_rtcp(transport->outbound, pc_transport_room(transport, out),
-                                    (size_t)size);
     if (size < 0 || transport->outbound == NULL || transport->udp == NULL)
+        return;
+    transport->used = true;
+    size =
+        pc_srtp_protect_rtcp(transport->outbound, pc_transport_room(transport, out), (size_t)size);
+    if (size < 0)
         return;
     size_t total = add_channel_header(transport, out, (size_t)size);
     pc_transport_send(transport, out, total, total, now_ns, hub);

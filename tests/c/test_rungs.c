@@ -13,6 +13,7 @@ static struct {
     struct pc_rungs rungs;
     struct pc_feed feeds[PC_LADDER_RUNGS], elsewhere;
     struct pc_peer_table peers;
+    struct pc_udp udp;
     struct pc_sender *senders[PEERS];
     struct pc_ladder_viewer *viewers[PEERS];
     int wake_fd;
@@ -33,6 +34,7 @@ static void start(int rungs)
     pc_peer_table_init(&t.peers);
     for (int i = 0; i < PEERS; i++) {
         t.senders[i] = &pc_peer_table_add(&t.peers)->sender;
+        t.senders[i]->transport->udp = &t.udp;
         t.senders[i]->feed = &t.feeds[0];
         t.senders[i]->rate.media_bps = 8e6;
     }
