@@ -9,13 +9,15 @@ static const double headroom = 0.95;
 
 /* A queue of this much is one, plus what the path's noise and a packet's own time may be. */
 static const double queue_us = 5000, queue_rest_us = 6000;
-static const double noise_share = 1.5;
+static const double noise_share = 2.5;
 static const double packet_bits = 1200 * 8;
 
 /* While the queue drains, of what comes through; and once it is empty. */
-static const double alone_least = 0.95, shared_most = 0.92, give_least = 0.05, give_part = 0.4;
+static const double alone_least = 0.95, shared_most = 0.92, alone_least_held = 0.75,
+                    give_least = 0.05, give_part = 0.4;
 static const double pause_share = 0.4;
-static const double drain_share = 0.85, resume_share = 0.93;
+static const double give_alone = 0.15, give_most = 0.6, drain_time_us = 700000;
+static const double resume_share = 0.93;
 
 /* Additive increase, bit/s a second, doubling with each so much time without a queue; at most so
  * much of the target. All flows of a bottleneck meet the queue at the same time: they add the same,
@@ -32,7 +34,7 @@ static const double start_doubling_s = 0.15, start_most = 3;
 /* Against traffic that fills the queue: a share of what comes through within trains, which is more
  * than what is left. */
 static const double compete_most = 0.6, compete_increase = 0.3;
-static const double compete_queue_us = 30000;
+static const double compete_queue_us = 30000, compete_sure_s = 4;
 static const double compete_loss = 0.08, compete_decrease = 0.85;
 
 /* Beyond so many frame intervals of queue, the next frame would only be late. */
@@ -44,6 +46,7 @@ static const double base_slow = 0.5;
 static const double flat_us = 3000;
 
 #define FLAT_NS            800000000ull
+#define BUSY_US            200000
 #define QUEUE_WINDOW_NS    45000000ull
 #define CAPACITY_WINDOW_NS 250000000ull
 #define SILENCE_STEP_NS    100000000ull
@@ -198,14 +201,14 @@ static double passing_rate(const struct pc_train_controller *controller,
     return clamp(passing, pause_share * within, within);
 }
 
-/* Who has more of the link gives up more of it. */
+/* Who has more of the link gives up more of it, and all of them more for a long queue. */
 static double drain_rate(const struct pc_train_controller *controller)
 {
-    if (controller->alone)
-        return drain_share * controller->share_bps;
-    double part =
-        controller->link_bps <= 0 ? 0.25 : fmin(1, controller->share_bps / controller->link_bps);
-    return (1 - give_least - give_part * part) * controller->share_bps;
+    double give = give_alone;
+    if (!controller->alone && controller->link_bps > 0)
+        give = give_least + give_part * fmin(1, controller->share_bps / controller->link_bps);
+    double queue = (double)controller->queue_us - queue_limit_us(controller);
+    return (1 - fmax(give, fmin(queue / drain_time_us, give_most))) * controller->share_bps;
 }
 
 static void cut(struct pc_train_controller *controller, const struct pc_path_meter *path,
@@ -217,11 +220,12 @@ static void cut(struct pc_train_controller *controller, const struct pc_path_met
     controller->cut_ns = now_ns;
     controller->cuts++;
     if (controller->cuts == 1) {
+        controller->held = false;
         controller->fresh_from = controller->trains.count - (uint64_t)queued_trains(controller);
         measure(controller, path, 0);
     }
     double wait_us = predicted_queue_us(controller, now_ns);
-    double drain_us = fmax(wait_us, (double)controller->queue_us) / (1 - drain_share);
+    double drain_us = fmax(wait_us, (double)controller->queue_us) / give_alone;
     controller->drain_by_ns = now_ns + (uint64_t)(fmin(drain_us, 1e6) * 1e3) + 150 * MS +
                               pc_path_meter_rtt_ns(path, now_ns);
 }
@@ -284,6 +288,14 @@ static void grow(struct pc_train_controller *controller, double demand, double d
         controller->target_bps = limit;
 }
 
+/* So much later than the path's own delay was the end of the newest train that it is no use to wait
+ * for others to say the same. */
+static bool is_late(const struct pc_train_controller *controller, int fps)
+{
+    double late_us = queue_limit_us(controller) + 1.25e6 / fps + 2 * noise_us(controller);
+    return (double)controller->heard_queue_us > late_us;
+}
+
 /* While the queue stood the path was busy: who got as much through over all as within trains is
  * alone, and knows what the path takes. */
 static void resume(struct pc_train_controller *controller, const struct pc_path_meter *path,
@@ -291,11 +303,15 @@ static void resume(struct pc_train_controller *controller, const struct pc_path_
 {
     double within_bps = capacity(controller).bps;
     int64_t busy_us = (int64_t)((now_ns - controller->state_since_ns) / 1000);
-    busy_us = busy_us < 200000 ? 200000 : busy_us;
-    double busy_bps = pc_rate_meter_bps(&path->received, busy_us);
-    if (busy_bps < shared_most * within_bps || within_bps <= 0)
+    double busy_bps = pc_rate_meter_bps(&path->received, busy_us < BUSY_US ? BUSY_US : busy_us);
+    double shared = shared_most, alone = alone_least;
+    if (controller->held) { /* then the path was not busy all the time: by what is known before */
+        busy_bps = controller->share_bps * controller->excess;
+        shared = alone = alone_least_held;
+    }
+    if (busy_bps < shared * within_bps || within_bps <= 0)
         controller->alone = false;
-    else if (busy_bps >= alone_least * within_bps)
+    else if (busy_bps >= alone * within_bps)
         controller->alone = true;
     if (!controller->alone)
         return;
@@ -303,12 +319,11 @@ static void resume(struct pc_train_controller *controller, const struct pc_path_
     controller->target_bps = fmax(controller->target_bps, resume_share * bps / controller->excess);
 }
 
-static void drain(struct pc_train_controller *controller, const struct pc_path_meter *path,
+static void drain(struct pc_train_controller *controller, const struct pc_path_meter *path, int fps,
                   uint64_t now_ns)
 {
     double limit = queue_limit_us(controller);
-
-    if ((double)controller->queue_us < limit / 2) {
+    if ((double)controller->queue_us < limit / 2 && !is_late(controller, fps)) {
         resume(controller, path, now_ns);
         enter(controller, PC_CONGESTION_STEADY, now_ns);
         return;
@@ -363,7 +378,7 @@ static void compete(struct pc_train_controller *controller, const struct pc_path
     }
     uint64_t patience_ns = pc_path_meter_rtt_ns(path, now_ns) + 200 * MS;
     double queue = (double)controller->queue_us;
-    bool falling = queue < controller->usual_queue_us - 2000;
+    bool falling = queue < controller->usual_queue_us;
     controller->usual_queue_us += (queue - controller->usual_queue_us) * fmin(1, dt / 0.3);
     bool lossy = pc_path_meter_loss(path) > compete_loss;
     if (lossy && now_ns - controller->cut_ns > patience_ns) {
@@ -372,7 +387,8 @@ static void compete(struct pc_train_controller *controller, const struct pc_path
         controller->cut_ns = now_ns;
     } else if (!lossy && !falling) {
         double most = compete_most * controller->capacity_bps / controller->excess;
-        double step = compete_increase * controller->capacity_bps * dt;
+        double sure = fmin(1, (double)(now_ns - controller->state_since_ns) / 1e9 / compete_sure_s);
+        double step = compete_increase * sure * controller->capacity_bps * dt;
         if (controller->target_bps < most)
             controller->target_bps = fmin(controller->target_bps + step, most);
     }
@@ -391,14 +407,6 @@ static void wake(struct pc_train_controller *controller, uint64_t now_ns)
 {
     controller->target_bps = fmax(controller->target_bps, 0.75 * controller->resume_bps);
     enter(controller, PC_CONGESTION_STEADY, now_ns);
-}
-
-/* So much later than the path's own delay was the end of the newest train that it is no use to wait
- * for others to say the same. */
-static bool is_late(const struct pc_train_controller *controller, int fps)
-{
-    double late_us = queue_limit_us(controller) + 1.25e6 / fps + 2 * noise_us(controller);
-    return (double)controller->heard_queue_us > late_us;
 }
 
 /* While a queue stands its delay must not become the path's own too soon. */
@@ -447,7 +455,7 @@ void pc_train_controller_feedback(struct pc_train_controller *controller,
         }
         break;
     case PC_CONGESTION_DRAINING:
-        drain(controller, path, now_ns);
+        drain(controller, path, settings->fps, now_ns);
         break;
     case PC_CONGESTION_COMPETING:
         compete(controller, path, dt, now_ns);
@@ -497,6 +505,8 @@ void pc_train_controller_update(struct pc_train_controller *controller,
         fmax(factor * out->target_bps, fmin(1.3 * controller->capacity_bps, 4 * out->target_bps));
     out->probe_bps = 0;
     out->queue_ns = (uint64_t)(fmax(0, (double)controller->queue_us) * 1e3);
-    if (controller->state == PC_CONGESTION_DRAINING && hold_us > 0)
+    if (controller->state == PC_CONGESTION_DRAINING && hold_us > 0) {
         out->hold_ns = (uint64_t)(fmin(hold_us, 1e6) * 1e3);
+        controller->held = true;
+    }
 }

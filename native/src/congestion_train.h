@@ -29,6 +29,7 @@ struct pc_train_controller {
     double proven_bps;   /* the most that was received for some seconds */
     int full_trains;     /* feedbacks in a row that showed the capacity, while starting */
 
+    bool held;  /* frames were, while the queue drained */
     bool alone; /* on the bottleneck, when the queue was last met */
     int cuts;   /* in this drain */
     int64_t queue_us;

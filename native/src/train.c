@@ -7,6 +7,9 @@
 #define BASE_WINDOW_NS 10000000000ull
 
 static const double noise_gain = 1.0 / 16;
+
+/* Jitter is there with every train, a queue that grows or shrinks with a few. */
+static const double step_gain_up = 1.0 / 40, step_gain_down = 1.0 / 10;
 static const double step_most_us = 20000, jitter_most_us2 = 900e6;
 
 /* Faster than this is the clock's resolution, not the path. */
@@ -101,7 +104,8 @@ static void finish(struct pc_train_meter *meter, const struct pc_train *train, u
     if (first != NULL) {
         double line = ((double)first->queue_us + (double)queue_us) / 2;
         double step = fmin(fabs((double)middle->queue_us - line), step_most_us);
-        meter->step_us += noise_gain * (step - meter->step_us);
+        double gain = step > meter->step_us ? step_gain_up : step_gain_down;
+        meter->step_us += gain * (step - meter->step_us);
     }
     if (train->packets > 2 && train->xx > 0) {
         double variance =
