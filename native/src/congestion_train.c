@@ -24,6 +24,7 @@ static const double resume_share = 0.93;
  * whatever the capacity, and give up in proportion. That makes them equal. */
 static const double increase_bps = 100e3, increase_doubling_s = 0.5;
 static const double increase_alone = 1.5, increase_shared = 0.12;
+static const double crowded = 0.9;
 static const double sure_error = 0.05;
 
 /* How long a capacity is remembered that other flows' packets hide. */
@@ -280,7 +281,9 @@ static void grow(struct pc_train_controller *controller, double demand, double d
         limit = headroom * rate.bps / controller->excess / fmax(0.5, 1 - rate.error);
     else if (limit <= 0)
         limit = HUGE_VAL;
-    if (controller->target_bps + step <= limit)
+    if (controller->alone && limit < crowded * controller->target_bps)
+        controller->alone = false; /* no queue, but others' packets between ours */
+    else if (controller->target_bps + step <= limit)
         controller->target_bps += step;
     else if (controller->target_bps > limit)
         controller->target_bps += fmax(limit - controller->target_bps, -step);
