@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .auth import (
+        AccessRules,
         Identity,
+        NotPermitted,
         TokenError,
         TokenExpired,
         TokenVerifier,
@@ -28,7 +30,9 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "auth": (
+        "AccessRules",
         "Identity",
+        "NotPermitted",
         "TokenError",
         "TokenExpired",
         "TokenVerifier",
@@ -45,6 +49,7 @@ _MODULES = {
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
+    "AccessRules",
     "AddressInUse",
     "BindError",
     "Bus",
@@ -55,6 +60,7 @@ __all__ = [
     "Identity",
     "KeysUnavailable",
     "MemoryBus",
+    "NotPermitted",
     "SignallingServer",
     "SignallingSettings",
     "TokenError",

@@ -1,16 +1,19 @@
 """Who is this client, and what may it do: JSON Web Tokens (RFC 7519), signed with RS256.
 
-A token must carry ``iss``, ``sub``, ``iat``, ``nbf``, ``exp``, what it grants in ``room`` (a room's
-name, or ``*`` for any) and ``role`` (``host`` or ``viewer``; neither implies the other), and an
-audience (``aud``) or an authorized party (``azp``) as the settings say. No other algorithm is
-accepted, whatever the token's header asks for.
+A token's way: :class:`TokenReader` checks its signature, issuer, times and for whom it was made;
+what its claims say about its bearer becomes a :class:`Bearer`; :class:`AccessRules` turn that into
+an :class:`Identity`, which is all that the server asks for. :class:`Verifier` is the three for any
+OpenID Connect issuer; an issuer with claims of its own has its own :class:`TokenVerifier`.
+
+No other algorithm is accepted, whatever the token's header asks for.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, cast, get_args
+from typing import Any, Protocol
 
 import jwt
 
@@ -18,18 +21,23 @@ from .jwks import KeySet, KeysUnavailable, UnknownKey, key_source
 from .messages import Role
 
 __all__ = [
+    "AccessRules",
+    "Bearer",
     "Identity",
     "KeysUnavailable",
+    "NotPermitted",
     "TokenError",
     "TokenExpired",
+    "TokenReader",
     "TokenVerifier",
     "Verifier",
     "VerifierSettings",
+    "verified_email",
 ]
 
 ALGORITHM = "RS256"
 ANY_ROOM = "*"
-REQUIRED_CLAIMS = ("iss", "sub", "iat", "nbf", "exp")
+REQUIRED_CLAIMS = ("iss", "sub", "iat", "exp")
 
 
 class TokenError(Exception):
@@ -40,21 +48,84 @@ class TokenExpired(TokenError):
     """The token was good once."""
 
 
+class NotPermitted(TokenError):
+    """The token is good, and lets its bearer into no room."""
+
+
 @dataclass(frozen=True)
 class Identity:
-    """What a verified token says about its bearer."""
+    """What a verified token lets its bearer do."""
 
     subject: str
     room: str
     """A room's name, or ``*``."""
 
-    role: Role
+    roles: frozenset[Role]
+    """What the bearer may enter as; none implies another."""
+
     expires_at: float
     """When the token stops being accepted (leeway included), in seconds of Unix time."""
 
     def permits(self, room: str, role: Role) -> bool:
         """Whether the bearer may enter ``room`` as ``role``."""
-        return self.room in (ANY_ROOM, room) and self.role == role
+        return self.room in (ANY_ROOM, room) and role in self.roles
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bearer:
+    """What an issuer says of the person or program that it made a token for."""
+
+    subject: str
+    expires_at: float
+    """As in :class:`Identity`."""
+
+    roles: frozenset[str] = frozenset()
+    """Roles and permissions by the issuer's own names."""
+
+    room: str | None = None
+    """The room that the token is for, or ``*``."""
+
+    email: str | None = None
+    """An address that the issuer has *verified*."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccessRules:
+    """What bearers may do here. Raises :class:`ValueError` naming the field that makes no sense."""
+
+    host_roles: frozenset[str] = frozenset({"host"})
+    """The issuer's roles and permissions that let host. Empty: nobody hosts."""
+
+    viewer_roles: frozenset[str] | None = frozenset({"viewer"})
+    """Those that let watch. ``None``: every bearer of a good token may."""
+
+    any_room: bool = False
+    """Whether a token that names no room is good for every room, or for none."""
+
+    email_domains: frozenset[str] = frozenset()
+    """Only bearers with a verified e-mail address in one of these domains, subdomains not meant.
+    Empty: whoever."""
+
+    def __post_init__(self) -> None:
+        for domain in self.email_domains:
+            if not domain or "@" in domain or domain != domain.strip().lower():
+                raise ValueError(f"email_domains: {domain!r} is not a domain such as play.example")
+
+    def identity(self, bearer: Bearer) -> Identity:
+        """Raises :class:`NotPermitted` for whom nothing is permitted."""
+        if self.email_domains and _domain(bearer.email) not in self.email_domains:
+            raise NotPermitted("entering needs a verified e-mail address in another domain")
+        room = bearer.room or (ANY_ROOM if self.any_room else None)
+        if room is None:
+            raise NotPermitted("the token names no room")
+        roles: set[Role] = set()
+        if self.host_roles & bearer.roles:
+            roles.add("host")
+        if self.viewer_roles is None or self.viewer_roles & bearer.roles:
+            roles.add("viewer")
+        if not roles:
+            raise NotPermitted("the token names no role that lets host or watch")
+        return Identity(bearer.subject, room, frozenset(roles), bearer.expires_at)
 
 
 class TokenVerifier(Protocol):
@@ -87,6 +158,26 @@ class VerifierSettings:
     authorized_parties: frozenset[str] = frozenset()
     """``azp`` must be one of these. Empty: ``azp`` is not looked at."""
 
+    party_required: bool = True
+    """Whether a token without ``azp`` is refused where there are authorized parties. Tokens that
+    were not made in a browser (a desktop host's) may have none."""
+
+    required_claims: tuple[str, ...] = REQUIRED_CLAIMS
+    """What a token must carry, besides what other settings ask for."""
+
+    token_types: frozenset[str] | None = None
+    """What the header's ``typ`` may be where there is one. ``None``: it is not looked at."""
+
+    role_claim: str = "role"
+    """The claim with the bearer's roles: a string of words, or an array of strings. A path into an
+    object is written with dots: ``realm_access.roles``."""
+
+    room_claim: str = "room"
+    """The claim with the room, or ``*``; a path likewise."""
+
+    access: AccessRules = field(default_factory=AccessRules)
+    """What the bearers of these tokens may do."""
+
     leeway_s: float = 5.0
     """How far the issuer's clock may be from ours, in seconds."""
 
@@ -108,52 +199,46 @@ class VerifierSettings:
                 " that the issuer made for another application would be accepted here"
             )
         for name in ("leeway_s", "keys_lifetime_s", "keys_cooldown_s", "keys_timeout_s"):
-            if getattr(self, name) < 0:
+            value = getattr(self, name)
+            if not (value >= 0 and math.isfinite(value)):
                 raise ValueError(f"{name}: must not be negative")
 
 
-class Verifier:
-    """Verifies the tokens of one issuer."""
+class TokenReader:
+    """Reads the claims of one issuer's tokens. Close it when done."""
 
-    def __init__(
-        self,
-        settings: VerifierSettings,
-        *,
-        keys: KeySet | None = None,
-        loopback_only: bool = False,
-    ) -> None:
-        """``keys`` replaces the cache that ``settings`` describes; the verifier closes it."""
+    def __init__(self, settings: VerifierSettings, *, keys: KeySet | None = None) -> None:
+        """``keys`` replaces the cache that ``settings`` describes; the reader closes it."""
         self._settings = settings
-        self._loopback_only = loopback_only
         self._keys = keys or KeySet(
             key_source(settings.jwks, timeout_s=settings.keys_timeout_s),
             lifetime_s=settings.keys_lifetime_s,
             cooldown_s=settings.keys_cooldown_s,
         )
 
-    @property
-    def loopback_only(self) -> bool:
-        return self._loopback_only
-
-    async def verify(self, token: str) -> Identity:
-        """The identity that ``token`` proves.
+    async def read(self, token: str) -> tuple[dict[str, Any], float]:
+        """The claims, and until when they count (as :attr:`Identity.expires_at`).
 
         Raises :class:`TokenExpired`, :class:`TokenError`, or :class:`KeysUnavailable` when the
         issuer's keys cannot be had.
         """
         try:
-            key = await self._keys.get(_key_id(token))
+            key = await self._keys.get(self._key_id(token))
             claims = self._decode(token, key)
+            _require_times(claims)
             expires_at = int(claims["exp"]) + self._settings.leeway_s
         except UnknownKey as error:
             raise TokenError(str(error)) from error
         except jwt.ExpiredSignatureError as error:
             raise TokenExpired("the token has expired") from error
         except jwt.PyJWTError as error:
-            raise TokenError(f"the token is not valid: {_reason(error)}") from error
+            raise TokenError(f"the token is not valid: {self._reason(error)}") from error
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise TokenError("the token is malformed") from error
-        return self._identity(claims, expires_at)
+        if not claims["sub"]:
+            raise TokenError("the token names nobody (sub)")
+        self._check_party(claims)
+        return claims, expires_at
 
     async def close(self) -> None:
         await self._keys.close()
@@ -167,39 +252,39 @@ class Verifier:
             audience=self._settings.audience,
             leeway=self._settings.leeway_s,
             options={
-                "require": list(REQUIRED_CLAIMS),
+                "require": list(self._settings.required_claims),
                 "verify_aud": self._settings.audience is not None,
             },
         )
 
-    def _identity(self, claims: dict[str, Any], expires_at: float) -> Identity:
+    def _key_id(self, token: str) -> str:
+        header = jwt.get_unverified_header(token)
+        if header.get("alg") != ALGORITHM:
+            raise TokenError(f"the token is not signed with {ALGORITHM}")
+        types = self._settings.token_types
+        if types is not None and "typ" in header and header["typ"] not in types:
+            raise TokenError("the token is of another type (typ)")
+        kid = header.get("kid")
+        if not isinstance(kid, str):
+            raise TokenError("the token does not name its key (kid)")
+        return kid
+
+    def _check_party(self, claims: dict[str, Any]) -> None:
         parties = self._settings.authorized_parties
-        if parties and claims.get("azp") not in parties:
+        party = claims.get("azp")
+        if not parties or (party is None and not self._settings.party_required):
+            return
+        if not isinstance(party, str) or party not in parties:
             raise TokenError("the token was made for another authorized party (azp)")
-        room, role = claims.get("room"), claims.get("role")
-        if not isinstance(room, str) or not room:
-            raise TokenError("the token names no room")
-        if role not in get_args(Role):
-            raise TokenError("the token names no role, host or viewer")
-        return Identity(claims["sub"], room, cast(Role, role), expires_at)
 
-
-def _key_id(token: str) -> str:
-    header = jwt.get_unverified_header(token)
-    if header.get("alg") != ALGORITHM:
-        raise TokenError(f"the token is not signed with {ALGORITHM}")
-    kid = header.get("kid")
-    if not isinstance(kid, str):
-        raise TokenError("the token does not name its key (kid)")
-    return kid
-
-
-def _reason(error: jwt.PyJWTError) -> str:
-    """What is wrong, in our words: the library's may quote the token."""
-    for kind, reason in _REASONS.items():
-        if isinstance(error, kind):
-            return reason
-    return "it cannot be read"
+    def _reason(self, error: jwt.PyJWTError) -> str:
+        """What is wrong, in our words: the library's may quote the token."""
+        if isinstance(error, jwt.MissingRequiredClaimError):
+            return f"it lacks one of {', '.join(self._settings.required_claims)}"
+        for kind, reason in _REASONS.items():
+            if isinstance(error, kind):
+                return reason
+        return "it cannot be read"
 
 
 _REASONS: dict[type[jwt.PyJWTError], str] = {
@@ -207,6 +292,97 @@ _REASONS: dict[type[jwt.PyJWTError], str] = {
     jwt.InvalidIssuerError: "it comes from another issuer (iss)",
     jwt.InvalidAudienceError: "it was made for another audience (aud)",
     jwt.ImmatureSignatureError: "it is not valid yet (nbf, iat); are the clocks right?",
-    jwt.MissingRequiredClaimError: f"it lacks one of {', '.join(REQUIRED_CLAIMS)}",
     jwt.InvalidIssuedAtError: "its iat is not a time",
 }
+
+
+class Verifier:
+    """Verifies the tokens of one OpenID Connect issuer."""
+
+    def __init__(
+        self,
+        settings: VerifierSettings,
+        *,
+        keys: KeySet | None = None,
+        loopback_only: bool = False,
+    ) -> None:
+        """``keys`` replaces the cache that ``settings`` describes; the verifier closes it."""
+        self._settings = settings
+        self._loopback_only = loopback_only
+        self._reader = TokenReader(settings, keys=keys)
+
+    @property
+    def loopback_only(self) -> bool:
+        return self._loopback_only
+
+    async def verify(self, token: str) -> Identity:
+        """The identity that ``token`` proves.
+
+        Raises :class:`TokenExpired`, :class:`NotPermitted` or another :class:`TokenError`, or
+        :class:`KeysUnavailable` when the issuer's keys cannot be had.
+        """
+        settings = self._settings
+        claims, expires_at = await self._reader.read(token)
+        return settings.access.identity(
+            Bearer(
+                subject=claims["sub"],
+                expires_at=expires_at,
+                roles=words_of(claims, settings.role_claim),
+                room=room_of(claims, settings.room_claim),
+                email=verified_email(claims),
+            )
+        )
+
+    async def close(self) -> None:
+        await self._reader.close()
+
+
+def words_of(claims: dict[str, Any], name: str) -> frozenset[str]:
+    """The words of a claim that is a string of them or an array. Raises :class:`TokenError`."""
+    value = _find(claims, name)
+    if value is None:
+        return frozenset()
+    if isinstance(value, str):
+        return frozenset(value.split())
+    if isinstance(value, list) and all(isinstance(word, str) for word in value):
+        return frozenset(value)
+    raise TokenError(f"the token's {name} holds no role: it takes a string, or an array of strings")
+
+
+def room_of(claims: dict[str, Any], name: str) -> str | None:
+    """The room that a claim names, if it does. Raises :class:`TokenError`."""
+    value = _find(claims, name)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value:
+        raise TokenError(f"the token's {name} names no room")
+    return value
+
+
+def verified_email(claims: dict[str, Any]) -> str | None:
+    """The address in ``email`` when ``email_verified`` says so (OpenID Connect Core, 5.1)."""
+    email = claims.get("email")
+    return email if isinstance(email, str) and claims.get("email_verified") is True else None
+
+
+def _domain(email: str | None) -> str | None:
+    name, _, domain = (email or "").rpartition("@")
+    return domain.lower() if name else None
+
+
+def _find(claims: dict[str, Any], name: str) -> Any:
+    """The claim of that very name (some are URLs), else the one at the end of the path."""
+    if name in claims:
+        return claims[name]
+    value: Any = claims
+    for key in name.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _require_times(claims: dict[str, Any]) -> None:
+    """Times are numbers (RFC 7519 section 2); the library takes strings of digits too."""
+    for name in ("iat", "nbf", "exp"):
+        value = claims.get(name, 0)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise TokenError(f"the token is not valid: its {name} is not a time")

@@ -21,7 +21,7 @@ import msgspec
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
-from .auth import Identity, KeysUnavailable, TokenError, TokenExpired
+from .auth import Identity, KeysUnavailable, NotPermitted, TokenError, TokenExpired
 from .bus import BusUnavailable
 from .messages import (
     CLOSE_CODES,
@@ -32,6 +32,7 @@ from .messages import (
     ClientMessage,
     Error,
     ErrorCode,
+    FreshToken,
     Hello,
     MessageError,
     MessageTooLarge,
@@ -40,7 +41,10 @@ from .messages import (
     Pong,
     Refused,
     Restart,
+    Role,
     ServerMessage,
+    TokenAccepted,
+    TokenExpiring,
     Welcome,
     decode_client,
     encode,
@@ -75,12 +79,12 @@ class Connection:
     async def run(self) -> None:
         """Serve the client until it is gone. Returns after the connection has ended."""
         writer = asyncio.create_task(self._write(), name=f"signalling-writer-{self.peer}")
-        expiry: asyncio.TimerHandle | None = None
+        token = _TokenTimer(self, self._settings.token_notice_s)
         try:
             hello, identity = await self._greet()
-            expiry = self._close_at_expiry(identity)
+            token.start(identity.expires_at)
             await self._join(hello)
-            await self._converse(hello)
+            await self._converse(hello, identity.subject, token)
         except _Refusal as refusal:
             self.close(refusal.error)
         except (BusUnavailable, KeysUnavailable) as error:
@@ -94,8 +98,7 @@ class Connection:
             self.close(Error("internal", "the server made a mistake", retry=True))
         finally:
             self._outbox.finish()
-            if expiry is not None:
-                expiry.cancel()
+            token.cancel()
             await writer
             if self._probe is not None:
                 self._probe.cancel()
@@ -136,16 +139,20 @@ class Connection:
         if hello.version != PROTOCOL_VERSION:
             text = f"this server speaks version {PROTOCOL_VERSION} of the protocol"
             raise _Refusal("version", text)
+        return hello, await self._verify(hello.token, hello.room, hello.role)
+
+    async def _verify(self, token: str, room: str, role: Role) -> Identity:
         try:
-            identity = await self._settings.verifier.verify(hello.token)
+            identity = await self._settings.verifier.verify(token)
         except TokenExpired as error:
             raise _Refusal("token-expired", str(error)) from error
+        except NotPermitted as error:
+            raise _Refusal("forbidden", str(error)) from error
         except TokenError as error:
             raise _Refusal("bad-token", str(error)) from error
-        if not identity.permits(hello.room, hello.role):
-            text = f"the token does not let you into room {hello.room} as {hello.role}"
-            raise _Refusal("forbidden", text)
-        return hello, identity
+        if not identity.permits(room, role):
+            raise _Refusal("forbidden", f"the token does not let you into room {room} as {role}")
+        return identity
 
     async def _join(self, hello: Hello) -> None:
         async with self._membership:
@@ -156,7 +163,7 @@ class Connection:
             await self._switchboard.join(hello.room, join, self)
         log.info("joined room=%s role=%s peer=%s", hello.room, hello.role, self.peer)
 
-    async def _converse(self, hello: Hello) -> None:
+    async def _converse(self, hello: Hello, subject: str, token: _TokenTimer) -> None:
         while True:
             message = await self._receive()
             if self._outbox.finished:
@@ -171,6 +178,12 @@ class Connection:
                 case Bye():
                     self._leave_reason = "bye"
                     self._outbox.finish()
+                case FreshToken(token=fresh):
+                    identity = await self._verify(fresh, hello.room, hello.role)
+                    if identity.subject != subject:
+                        raise _Refusal("bad-token", "the fresh token is somebody else's")
+                    token.start(identity.expires_at)
+                    self.send(TokenAccepted(token.left_s))
                 case Hello():
                     self.send(refuse_message(self.peer, hello.role, message).message)
 
@@ -185,11 +198,6 @@ class Connection:
             raise _Refusal("too-large", str(error)) from error
         except MessageError as error:
             raise _Refusal("bad-message", str(error)) from error
-
-    def _close_at_expiry(self, identity: Identity) -> asyncio.TimerHandle:
-        expired = Error("token-expired", "the token has expired: get a new one and join again")
-        left_s = max(0.0, identity.expires_at - time.time())
-        return asyncio.get_running_loop().call_later(left_s, self.close, expired)
 
     async def _ping_once(self) -> None:
         try:
@@ -231,6 +239,43 @@ class Connection:
         log.info("dropped peer=%s: it %s", self.peer, why)
         self._outbox.discard()
         self._socket.transport.abort()
+
+
+class _TokenTimer:
+    """Warns the client before its token ends, then closes the connection."""
+
+    LEAST_NOTICE_S = 1.0
+
+    def __init__(self, connection: Connection, notice_s: float) -> None:
+        self._connection = connection
+        self._notice_s = notice_s
+        self._expires_at = 0.0
+        self._timers: list[asyncio.TimerHandle] = []
+
+    @property
+    def left_s(self) -> float:
+        return max(0.0, self._expires_at - time.time())
+
+    def start(self, expires_at: float) -> None:
+        """Count towards the end of this token, and no longer towards an earlier one's."""
+        self.cancel()
+        self._expires_at = expires_at
+        left_s = self.left_s
+        expired = Error("token-expired", "the token has expired: get a new one and join again")
+        loop = asyncio.get_running_loop()
+        self._timers = [loop.call_later(left_s, self._connection.close, expired)]
+        # Half of what is left at the latest: who answers with the same token is asked again, and
+        # ever sooner, but not for ever.
+        notice_s = min(self._notice_s, left_s / 2)
+        if notice_s >= self.LEAST_NOTICE_S:
+            self._timers.append(loop.call_later(left_s - notice_s, self._warn))
+
+    def cancel(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
+
+    def _warn(self) -> None:
+        self._connection.send(TokenExpiring(self.left_s))
 
 
 class _Outbox:

@@ -15,6 +15,7 @@ import stat
 import tempfile
 import time
 from base64 import urlsafe_b64encode
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,22 @@ log = logging.getLogger(__name__)
 
 ISSUER = "playcast-dev"
 AUDIENCE = "playcast"
+ENVIRONMENT = "PLAYCAST_ENVIRONMENT"
+"""The variable that says where a program runs: ``development``, ``test`` or something serious."""
 
 
 class DevModeError(Exception):
     """Dev mode cannot do this safely. Says what to do instead."""
+
+
+def require_development(environment: Mapping[str, str] = os.environ) -> None:
+    """Raises :class:`DevModeError` when ``environment`` says that this is no place for dev mode."""
+    said = environment.get(ENVIRONMENT, "").strip().lower()
+    if said not in ("", "development", "test"):
+        raise DevModeError(
+            f"dev mode gives tokens to anyone on this machine, and ${ENVIRONMENT} says {said!r}:"
+            " configure an issuer (--issuer, --jwks, --audience) instead"
+        )
 
 
 def require_loopback(host: str) -> None:

@@ -3,7 +3,9 @@
 Keys are fetched on first use, again when they are older than ``lifetime_s``, and again when a token
 names a key that is not among them (the issuer has rotated), but never sooner than ``cooldown_s``
 after the last attempt: tokens with made-up key ids cannot make us hammer the issuer. Callers that
-need a fetch at the same time share one. While the issuer cannot be reached the old keys stay good.
+need a fetch at the same time share one. While the issuer cannot be reached the old keys stay good,
+and nobody who has one waits for it: only for keys that nobody asked for in a second lifetime is an
+answer waited for once, since the issuer may have withdrawn them long ago.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -75,16 +78,23 @@ class KeySet:
         self._failure = ""
         self._refresh: asyncio.Task[None] | None = None
 
+    @property
+    def failure(self) -> str:
+        """Why the last fetch failed; empty when it did not."""
+        return self._failure
+
     async def get(self, kid: str) -> RSAPublicKey:
         """The key of id ``kid``. Raises :class:`UnknownKey` or :class:`KeysUnavailable`."""
         now = self._clock()
-        stale = self._fetched_at is None or now - self._fetched_at >= self._lifetime_s
-        if (stale or kid not in self._keys) and self._may_try(now):
+        age = math.inf if self._fetched_at is None else now - self._fetched_at
+        if (age >= self._lifetime_s or kid not in self._keys) and self._may_try(now):
             if self._refresh is None:
                 self._tried_at = now
                 self._refresh = asyncio.create_task(self._fetch_keys(), name="jwks-refresh")
-            # Shielded: the caller's client may hang up; others wait for the same fetch.
-            await asyncio.shield(self._refresh)
+            overdue = age >= 2 * self._lifetime_s and not self._failure
+            if overdue or kid not in self._keys:
+                # Shielded: the caller's client may hang up; others wait for the same fetch.
+                await asyncio.shield(self._refresh)
         key = self._keys.get(kid)
         if key is not None:
             return key
@@ -107,6 +117,7 @@ class KeySet:
         try:
             self._keys = parse_jwks(await self._source())
             self._fetched_at = self._clock()
+            self._failure = ""
         except KeysUnavailable as error:
             self._failure = str(error)
             log.warning("keys not refreshed, %d old ones kept: %s", len(self._keys), error)

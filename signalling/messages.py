@@ -16,9 +16,15 @@ A session::
       | <-- candidate ---------> | <---------- candidate -> |   (trickle ICE, RFC 8838)
       | -- restart ------------> | - restart -------------> |   (its path is broken)
       | <--------------- offer - | <-------------- offer -- |   (the same session: ICE restart)
+      | <------ token-expiring - | - token-expiring ------> |   (each for its own token)
+      | -- token --------------> | <-------------- token -- |
+      | <------ token-accepted - | - token-accepted ------> |
       | -- bye ----------------> | - peer-left -----------> |
 
 A host may answer a viewer's joining with ``refused`` instead, and offer later.
+
+A connection ends with its token (close code 4401) unless a fresh one of the same bearer, good for
+the same room and role, comes first. Tokens travel in ``hello`` and ``token`` alone, never in a URL.
 
 A viewer whose link to the server breaks (its address has changed, say) joins again under a new
 ``peer``. The ``seat`` of the host's offer, said again in its ``hello``, tells the host that this is
@@ -87,6 +93,15 @@ class Hello(_Message, tag="hello", frozen=True):
     name: DisplayName = ""
     seat: Seat = ""
     """Of a viewer that comes back: the ``seat`` of the offer that its session began with."""
+
+
+class FreshToken(_Message, tag="token", frozen=True):
+    """A newer token of mine takes the place of the one I came with.
+
+    The answer is :class:`TokenAccepted`; a token that is not good ends the connection.
+    """
+
+    token: Token
 
 
 class Bye(_Message, tag="bye", frozen=True):
@@ -211,6 +226,18 @@ class PeerLeft(_Message, tag="peer-left", frozen=True):
     reason: Literal["bye", "lost"]
 
 
+class TokenExpiring(_Message, tag="token-expiring", frozen=True):
+    """In ``left_s`` seconds the token ends and the connection with it: see :class:`FreshToken`."""
+
+    left_s: float
+
+
+class TokenAccepted(_Message, tag="token-accepted", frozen=True):
+    """The fresh token counts from now on, for ``left_s`` seconds."""
+
+    left_s: float
+
+
 ErrorCode = Literal[
     "bad-message",
     "bad-token",
@@ -240,8 +267,10 @@ class Error(_Message, tag="error", frozen=True):
 Relayed = Offer | Answer | Candidate | Restart | Refused
 """What clients say to each other; the server hands it on."""
 
-ClientMessage = Hello | Bye | Relayed | Ping | Pong
-ServerMessage = Welcome | PeerJoined | PeerLeft | Relayed | Ping | Pong | Error
+ClientMessage = Hello | FreshToken | Bye | Relayed | Ping | Pong
+ServerMessage = (
+    Welcome | PeerJoined | PeerLeft | TokenExpiring | TokenAccepted | Relayed | Ping | Pong | Error
+)
 
 CLOSE_CODES: dict[ErrorCode, int] = {
     "bad-message": 4400,

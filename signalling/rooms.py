@@ -32,6 +32,7 @@ from .messages import (
     Candidate,
     ClientMessage,
     Error,
+    FreshToken,
     Offer,
     PeerJoined,
     PeerLeft,
@@ -46,8 +47,8 @@ from .messages import (
 )
 
 MAY_SEND: Mapping[Role, frozenset[type[ClientMessage]]] = {
-    "host": frozenset({Offer, Candidate, Refused, Bye, Ping, Pong}),
-    "viewer": frozenset({Answer, Candidate, Restart, Bye, Ping, Pong}),
+    "host": frozenset({Offer, Candidate, Refused, FreshToken, Bye, Ping, Pong}),
+    "viewer": frozenset({Answer, Candidate, Restart, FreshToken, Bye, Ping, Pong}),
 }
 """Which messages each role may send once it is in a room."""
 

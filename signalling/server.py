@@ -25,7 +25,7 @@ from websockets.typing import Subprotocol
 
 from .bus import Bus, MemoryBus
 from .connection import Connection
-from .dev import require_loopback
+from .dev import require_development, require_loopback
 from .messages import MAX_MESSAGE_BYTES, SUBPROTOCOL, Error
 from .net import url_host
 from .settings import SignallingSettings
@@ -57,9 +57,11 @@ class SignallingServer:
     def __init__(self, settings: SignallingSettings, *, bus: Bus | None = None) -> None:
         """``bus`` connects this server with others and stays the caller's; ``None``: no others.
 
-        Raises :class:`.dev.DevModeError` when a dev verifier is to serve more than loopback.
+        Raises :class:`.dev.DevModeError` when a dev verifier is to serve more than loopback,
+        or in production.
         """
         if settings.verifier.loopback_only:
+            require_development()
             require_loopback(settings.host)
         self._settings = settings
         self._bus = bus or MemoryBus()

@@ -36,6 +36,10 @@ class SignallingSettings:
     hello_timeout_s: float = 10.0
     """How long a client may take to send its hello, in seconds."""
 
+    token_notice_s: float = 20.0
+    """How long before a client's token ends it is told so, in seconds; at the latest when half of
+    the token's time is over."""
+
     ping_interval_s: float = 20.0
     """How often an open connection is pinged (RFC 6455 section 5.5.2), in seconds."""
 
@@ -63,6 +67,7 @@ class SignallingSettings:
             raise ValueError(f"outbox_bytes: must be at least {MAX_MESSAGE_BYTES}")
         for name in (
             "hello_timeout_s",
+            "token_notice_s",
             "ping_interval_s",
             "ping_timeout_s",
             "probe_timeout_s",

@@ -16,7 +16,7 @@ def issuer():
 
 async def test_a_minted_token_is_what_was_asked_for(issuer):
     identity = await issuer.verifier().verify(issuer.mint("me", "doom", "host", 60))
-    assert (identity.subject, identity.room, identity.role) == ("me", "doom", "host")
+    assert (identity.subject, identity.room, identity.roles) == ("me", "doom", {"host"})
 
 
 async def test_a_token_lives_as_long_as_asked(issuer):

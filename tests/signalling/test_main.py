@@ -76,7 +76,7 @@ async def test_a_minted_token_is_good_for_what_it_says(capsys: pytest.CaptureFix
     verifier = DevIssuer.load().verifier()
     identity = await verifier.verify(capsys.readouterr().out.strip())
     await verifier.close()
-    assert (identity.subject, identity.room, identity.role) == ("ann", "den", "host")
+    assert (identity.subject, identity.room, identity.roles) == ("ann", "den", {"host"})
 
 
 @asynccontextmanager

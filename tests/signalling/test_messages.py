@@ -11,6 +11,7 @@ from signalling.messages import (
     Bye,
     Candidate,
     Error,
+    FreshToken,
     Hello,
     IceServer,
     MessageError,
@@ -22,6 +23,8 @@ from signalling.messages import (
     Pong,
     Refused,
     Restart,
+    TokenAccepted,
+    TokenExpiring,
     Welcome,
     decode_client,
     decode_server,
@@ -31,6 +34,7 @@ from signalling.messages import (
 FROM_CLIENT = [
     Hello("a.b.c", "doom", "viewer", name="Zoë"),
     Hello("a.b.c", "doom", "viewer", seat="0-_aZ"),
+    FreshToken("a.b.c"),
     Bye(),
     Offer("p1", "v=0\r\n"),
     Offer("p1", "v=0\r\n", "0-_aZ"),
@@ -47,6 +51,8 @@ FROM_SERVER = [
     PeerJoined("p1", "viewer", "Zoë"),
     PeerJoined("p1", "viewer", "Zoë", "0-_aZ"),
     PeerLeft("p1", "viewer", "lost"),
+    TokenExpiring(19.5),
+    TokenAccepted(60.0),
     Error("room-taken", "taken", retry=True),
 ]
 

@@ -313,7 +313,9 @@ class FixedVerifier:
 
 async def test_an_open_connection_ends_when_its_token_expires(start):
     until = time.time() + 0.3
-    server = await start(verifier=FixedVerifier(Identity("me", "doom", "viewer", until)))
+    server = await start(
+        verifier=FixedVerifier(Identity("me", "doom", frozenset({"viewer"}), until))
+    )
     async with member(server, "viewer") as viewer:
         error, closed = await viewer.refused()
         assert (error.code, closed) == ("token-expired", 4401)
@@ -587,7 +589,7 @@ async def test_closing_tells_everyone_and_leaves_no_task_behind(web_root):
 
 
 async def test_who_is_let_in_only_after_the_close_joins_nothing(start):
-    verifier = FixedVerifier(Identity("me", "doom", "viewer", time.time() + 60))
+    verifier = FixedVerifier(Identity("me", "doom", frozenset({"viewer"}), time.time() + 60))
     verify, gate, asked = verifier.verify, asyncio.Event(), asyncio.Event()
 
     async def verify_later(token):
