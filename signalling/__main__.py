@@ -20,8 +20,8 @@ import sys
 from collections.abc import Sequence
 from urllib.parse import urlencode
 
-from .auth import TokenVerifier, Verifier, VerifierSettings
-from .dev import DevIssuer, DevModeError, require_loopback
+from .dev import DevIssuer, DevModeError
+from .identity_options import UsageError, add_identity_options, verifier_of
 from .messages import IceServer, Role
 from .server import AddressInUse, BindError, SignallingServer
 from .settings import SignallingSettings
@@ -36,6 +36,9 @@ examples:
   playcast serve --host 0.0.0.0 --issuer https://login.example \\
                  --jwks https://login.example/.well-known/jwks.json --audience playcast
       a server for everyone whose token that issuer signed; put TLS in front of it
+  playcast serve --host 0.0.0.0 --clerk-publishable-key pk_live_… \\
+                 --authorized-party https://play.example
+      whoever is signed in there may watch; whom the custom claim "role" names host may host
   playcast host --signalling ws://127.0.0.1:8080/ws --token "$(playcast token --role host)"
       a host that joins it
 """
@@ -46,10 +49,6 @@ examples:
       a viewer's token for the room "play" of a dev server of yours on this machine
   playcast token --room arena --role host --lifetime 12h
 """
-
-
-class UsageError(Exception):
-    """The options do not go together. Names them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -79,7 +78,7 @@ async def _serve(options: argparse.Namespace) -> int:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     issuer = DevIssuer.load_or_create() if options.dev else None
     settings = SignallingSettings(
-        verifier=_verifier(options, issuer),
+        verifier=verifier_of(options, issuer),
         host=options.host,
         port=options.port,
         ice_servers=tuple(options.stun + options.turn),
@@ -99,27 +98,6 @@ async def _serve(options: argparse.Namespace) -> int:
     finally:
         await settings.verifier.close()
     return 0
-
-
-def _verifier(options: argparse.Namespace, issuer: DevIssuer | None) -> TokenVerifier:
-    given = [name for name in ("issuer", "jwks", "audience", "azp") if getattr(options, name)]
-    if issuer is not None:
-        if given:
-            raise UsageError(f"--dev makes its own key: it does not go with --{given[0]}")
-        require_loopback(options.host)
-        return issuer.verifier()
-    if not options.issuer or not options.jwks:
-        raise UsageError("whose tokens to accept? Give --issuer and --jwks, or --dev")
-    if not options.audience and not options.azp:
-        raise UsageError("--audience or --azp is needed: for whom the issuer made the tokens")
-    return Verifier(
-        VerifierSettings(
-            issuer=options.issuer,
-            jwks=options.jwks,
-            audience=options.audience,
-            authorized_parties=frozenset(options.azp),
-        )
-    )
 
 
 async def _listen(settings: SignallingSettings, or_any_port: bool) -> SignallingServer:
@@ -184,18 +162,11 @@ def _parser() -> argparse.ArgumentParser:
         epilog=SERVE_EXAMPLES,
         formatter_class=formatter,
     )
-    serve.add_argument("--dev", action="store_true", help="make a key and tokens; loopback only")
     serve.add_argument(
         "--host", metavar="ADDRESS", default="127.0.0.1", help="address to listen on (%(default)s)"
     )
     serve.add_argument(
         "--port", type=_port, default=DEFAULT_PORT, help="TCP port; 0 is any (%(default)s)"
-    )
-    serve.add_argument("--issuer", metavar="URL", help="accept tokens whose iss is this")
-    serve.add_argument("--jwks", metavar="FILE|URL", help="where the issuer's keys are")
-    serve.add_argument("--audience", metavar="NAME", help="accept tokens made for this (aud)")
-    serve.add_argument(
-        "--azp", action="append", default=[], metavar="PARTY", help="… or by this party; repeatable"
     )
     serve.add_argument(
         "--origin", action="append", default=[], metavar="URL", help="pages that may connect too"
@@ -215,6 +186,7 @@ def _parser() -> argparse.ArgumentParser:
         default="play",
         help="dev mode: the room to print links for (%(default)s)",
     )
+    add_identity_options(serve)
     serve.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)
     serve.add_argument("--or-any-port", action="store_true", help=argparse.SUPPRESS)
 

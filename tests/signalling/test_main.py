@@ -29,7 +29,7 @@ def _own_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("words", "said"),
     [
         (["serve"], "--issuer and --jwks, or --dev"),
-        (["serve", "--issuer", "x", "--jwks", "y"], "--audience or --azp"),
+        (["serve", "--issuer", "x", "--jwks", "y"], "--audience or --authorized-party"),
         (["serve", "--dev", "--jwks", "y"], "--jwks"),
         (
             ["serve", "--issuer", "x", "--jwks", "http://192.0.2.1/jwks", "--audience", "z"],

@@ -1,0 +1,182 @@
+"""The options of ``playcast serve`` that say whose tokens to accept, and what they let do."""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+from .auth import AccessRules, TokenVerifier, Verifier, VerifierSettings
+from .dev import DevIssuer, require_development, require_loopback
+
+
+class UsageError(Exception):
+    """The options do not go together. Names them."""
+
+
+def add_identity_options(parser: argparse.ArgumentParser) -> None:
+    """Add them; :func:`verifier_of` reads them."""
+    whose = parser.add_argument_group("whose tokens to accept")
+    whose.add_argument("--dev", action="store_true", help="make a key and tokens; loopback only")
+    whose.add_argument(
+        "--clerk-publishable-key", metavar="pk_…", help="those of this Clerk instance's sessions"
+    )
+    whose.add_argument("--issuer", metavar="URL", help="those whose iss is this")
+    whose.add_argument(
+        "--jwks", metavar="FILE|URL", help="where the issuer's keys are (Clerk's: known already)"
+    )
+    whose.add_argument("--audience", metavar="NAME", help="those made for this (aud)")
+    whose.add_argument(
+        "--authorized-party",
+        "--azp",
+        dest="authorized_party",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="those made for this page, as https://play.example (azp); repeatable",
+    )
+    whose.add_argument(
+        "--allow-missing-party",
+        action="store_true",
+        help="and those made for no page: a desktop host's may have no azp",
+    )
+    whose.add_argument(
+        "--leeway",
+        type=_leeway,
+        default=5.0,
+        metavar="SECONDS",
+        help="how far the issuer's clock may be from ours (%(default)g)",
+    )
+
+    may = parser.add_argument_group("what they let do")
+    may.add_argument(
+        "--host-role",
+        action="append",
+        default=[],
+        metavar="ROLE",
+        help="this role or permission lets host (host); with Clerk also org:ROLE and"
+        " org:FEATURE:PERMISSION; repeatable",
+    )
+    may.add_argument(
+        "--viewer-role",
+        action="append",
+        default=[],
+        metavar="ROLE",
+        help="this one lets watch; * is everyone (viewer; with Clerk *); repeatable",
+    )
+    may.add_argument(
+        "--role-claim",
+        metavar="NAME",
+        help="where an issuer's tokens have their roles, as realm_access.roles (role)",
+    )
+    may.add_argument(
+        "--any-room",
+        action="store_true",
+        help="tokens that name no room are good for every room (with Clerk they always are)",
+    )
+    may.add_argument(
+        "--clerk-organization",
+        action="append",
+        default=[],
+        metavar="ID|SLUG",
+        help="the organization whose roles count; * is any; repeatable",
+    )
+    may.add_argument(
+        "--email-domain",
+        action="append",
+        default=[],
+        metavar="DOMAIN",
+        help="only who has a verified e-mail address there; repeatable",
+    )
+
+
+def verifier_of(options: argparse.Namespace, issuer: DevIssuer | None) -> TokenVerifier:
+    """The verifier that the options describe; ``issuer`` is that of dev mode.
+
+    Raises :class:`UsageError` or :class:`ValueError` naming the option or setting, and
+    :class:`.dev.DevModeError`.
+    """
+    if issuer is not None:
+        _refuse_with(
+            "--dev makes its own key",
+            options,
+            "clerk_publishable_key issuer jwks audience authorized_party allow_missing_party"
+            " host_role viewer_role role_claim any_room clerk_organization email_domain",
+        )
+        require_development()
+        require_loopback(options.host)
+        return issuer.verifier()
+    if options.clerk_publishable_key:
+        return _clerk(options)
+    _refuse_with("without --clerk-publishable-key", options, "clerk_organization")
+    if not options.issuer or not options.jwks:
+        raise UsageError(
+            "whose tokens to accept? Give --clerk-publishable-key, --issuer and --jwks, or --dev"
+        )
+    if not options.audience and not options.authorized_party:
+        raise UsageError(
+            "--audience or --authorized-party is needed: for whom the issuer made the tokens"
+        )
+    return Verifier(
+        VerifierSettings(
+            issuer=options.issuer,
+            jwks=options.jwks,
+            audience=options.audience,
+            authorized_parties=frozenset(options.authorized_party),
+            party_required=not options.allow_missing_party,
+            role_claim=options.role_claim or "role",
+            access=_access(options, everyone_watches=False, any_room=options.any_room),
+            leeway_s=options.leeway,
+        )
+    )
+
+
+def _clerk(options: argparse.Namespace) -> TokenVerifier:
+    from integrations.clerk import ClerkSettings, ClerkVerifier
+
+    _refuse_with(
+        "--clerk-publishable-key says it already", options, "issuer audience role_claim any_room"
+    )
+    if not options.authorized_party:
+        raise UsageError(
+            "--clerk-publishable-key needs --authorized-party: the origin of the page that people"
+            " sign in to, as https://play.example"
+        )
+    return ClerkVerifier(
+        ClerkSettings(
+            publishable_key=options.clerk_publishable_key,
+            authorized_parties=frozenset(options.authorized_party),
+            party_required=not options.allow_missing_party,
+            organizations=frozenset(options.clerk_organization),
+            access=_access(options, everyone_watches=True, any_room=True),
+            jwks=options.jwks,
+            leeway_s=options.leeway,
+        )
+    )
+
+
+def _access(options: argparse.Namespace, *, everyone_watches: bool, any_room: bool) -> AccessRules:
+    viewer_roles: frozenset[str] | None = frozenset(options.viewer_role or ["viewer"])
+    if "*" in options.viewer_role or (everyone_watches and not options.viewer_role):
+        viewer_roles = None
+    return AccessRules(
+        host_roles=frozenset(options.host_role or ["host"]),
+        viewer_roles=viewer_roles,
+        any_room=any_room,
+        email_domains=frozenset(options.email_domain),
+    )
+
+
+def _refuse_with(why: str, options: argparse.Namespace, names: str) -> None:
+    for name in names.split():
+        if getattr(options, name):
+            raise UsageError(f"{why}: it does not go with --{name.replace('_', '-')}")
+
+
+def _leeway(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds <= 300:
+        raise argparse.ArgumentTypeError(f"takes 0..300 seconds, not {text!r}")
+    return seconds
