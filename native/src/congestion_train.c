@@ -14,7 +14,7 @@ static const double packet_bits = 1200 * 8;
 
 /* While the queue drains, of what comes through; and once it is empty. */
 static const double alone_least = 0.95, shared_most = 0.92, alone_least_held = 0.75,
-                    give_least = 0.05, give_part = 0.4;
+                    give_least = 0.05, give_part = 0.25;
 static const double pause_share = 0.4;
 static const double give_alone = 0.15, give_most = 0.6, drain_time_us = 700000;
 static const double resume_share = 0.93;
@@ -24,7 +24,7 @@ static const double resume_share = 0.93;
  * whatever the capacity, and give up in proportion. That makes them equal. */
 static const double increase_bps = 100e3, increase_doubling_s = 0.5;
 static const double increase_alone = 1.5, increase_shared = 0.12;
-static const double crowded = 0.9;
+static const double crowded = 0.9, crowded_pairs = 0.8;
 static const double sure_error = 0.05;
 
 /* How long a capacity is remembered that other flows' packets hide. */
@@ -223,6 +223,7 @@ static void cut(struct pc_train_controller *controller, const struct pc_path_met
     if (controller->cuts == 1) {
         controller->held = false;
         controller->fresh_from = controller->trains.count - (uint64_t)queued_trains(controller);
+        controller->link_bps = 0;
         measure(controller, path, 0);
     }
     double wait_us = predicted_queue_us(controller, now_ns);
@@ -312,7 +313,7 @@ static void resume(struct pc_train_controller *controller, const struct pc_path_
         busy_bps = controller->share_bps * controller->excess;
         shared = alone = alone_least_held;
     }
-    if (busy_bps < shared * within_bps || within_bps <= 0)
+    if (busy_bps < shared * within_bps || within_bps <= crowded_pairs * controller->link_bps)
         controller->alone = false;
     else if (busy_bps >= alone * within_bps)
         controller->alone = true;
