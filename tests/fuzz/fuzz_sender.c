@@ -1,6 +1,7 @@
-/* Whatever a receiver says, and whatever becomes of path, clock and kernel: a sender resends within
- * its budget, its queue is bounded, each packet index protects one packet only, every refusal is
- * counted, and it never asks to be called in the past. */
+/* Whatever a receiver says, and whatever becomes of path, clock, kernel and encodes: a sender
+ * resends within its budget, its queue is bounded, each packet index protects one packet only, RTP
+ * time does not go back, every refusal is counted, what is held is released, and it never asks to
+ * be called in the past. */
 
 #include <errno.h>
 #include <stdlib.h>
@@ -13,17 +14,22 @@
 #define SSRC      1u
 #define RTX_SSRC  2u
 #define FEC_SSRC  3u
+#define STREAMS   3
+#define FEEDS     2
 #define MAX_UNITS 16
 
 /* ---- The kernel's place: what is sent is looked at, and taken or refused as the input says ----
  */
 
 static int refusal; /* an errno; 0: everything is taken */
+static uint64_t total_packets;
+static uint32_t newest_timestamp;
+static bool any_timestamp;
 static struct {
     uint64_t digest[0x10000]; /* of the last packet with this sequence number; 0 = none */
     uint16_t newest;
     bool any;
-} wire[2];
+} wire[STREAMS];
 
 static uint64_t digest_of(const uint8_t *data, size_t size)
 {
@@ -37,14 +43,22 @@ static uint64_t digest_of(const uint8_t *data, size_t size)
 static void look_at(const uint8_t *packet, size_t size)
 {
     REQUIRE(size >= 12 + 16 && size <= 1300);
+    total_packets++;
     if (packet[1] >= 200 && packet[1] <= 207)
         return; /* RTCP */
     unsigned stream = packet[11] - SSRC;
     uint16_t sequence = (uint16_t)(packet[2] << 8 | packet[3]);
-    REQUIRE(stream < 2 && (packet[1] & 0x7f) == 96 + stream);
+    REQUIRE(stream < STREAMS && (packet[1] & 0x7f) == 96 + stream);
     uint64_t digest = digest_of(packet, size);
     bool next = !wire[stream].any || sequence == (uint16_t)(wire[stream].newest + 1);
     REQUIRE(next || wire[stream].digest[sequence] == digest);
+    if (next && stream == 0) {
+        uint32_t timestamp = (uint32_t)packet[4] << 24 | (uint32_t)packet[5] << 16 |
+                             (uint32_t)packet[6] << 8 | packet[7];
+        REQUIRE(!any_timestamp || (int32_t)(timestamp - newest_timestamp) >= 0);
+        newest_timestamp = timestamp;
+        any_timestamp = true;
+    }
     if (next)
         wire[stream].newest = sequence;
     wire[stream].any = true;
@@ -94,10 +108,10 @@ static struct {
     struct pc_sender sender;
     struct pc_udp udp;
     struct pc_endpoint to;
-    struct pc_feed feed;
+    struct pc_feed feeds[FEEDS]; /* two encodes of a stream */
     struct pc_au_pool *pool;
     struct pc_access_unit *units[MAX_UNITS]; /* the last ones, which may still grow */
-    uint64_t next_frame, now_ns, drained;
+    uint64_t next_frame, now_ns, drained[FEEDS];
     double rtx_allowed; /* bytes */
     struct pc_hub_stats hub;
     uint8_t scratch[PC_SENDER_SCRATCH];
@@ -111,18 +125,18 @@ static unsigned take(void)
     return *f.data++;
 }
 
-/* What may be resent at once: a frame's share of the bitrate, or four packets. */
+/* What may be resent at once: four frames' share of the bitrate, or of four packets each. */
 static double rtx_burst(void)
 {
-    double share = atomic_load(&f.feed.bitrate) / 8.0 / atomic_load(&f.feed.fps);
-    return share > 4.0 * PC_MAX_PAYLOAD ? share : 4.0 * PC_MAX_PAYLOAD;
+    double share = atomic_load(&f.feeds[0].bitrate) / 8.0 / atomic_load(&f.feeds[0].fps);
+    return 4 * (share > 4.0 * PC_MAX_PAYLOAD ? share : 4.0 * PC_MAX_PAYLOAD);
 }
 
 static void start(void)
 {
     const struct pc_media_settings media = {
         .controller = (enum pc_controller)(take() % 3),
-        .fec_payload_type = 98,
+        .fec_payload_type = take() % 4 == 0 ? 0 : 98,
         .fec_ssrc = FEC_SSRC,
         .payload_type = 96,
         .rtx_payload_type = 97,
@@ -134,8 +148,9 @@ static void start(void)
         .mid = "0",
         .cname = "fuzz",
     };
+    any_timestamp = false;
     const uint8_t random[16] = {0x7f, 0xfe, 0x7f, 0xff, 0xff, 0xff};
-    if (pc_sender_start(&f.sender, &f.feed, &media, random, f.now_ns) == 0)
+    if (pc_sender_start(&f.sender, &f.feeds[0], &media, random, f.now_ns) == 0)
         f.rtx_allowed += rtx_burst() + 1300; /* … overdrawn by one packet */
 }
 
@@ -176,9 +191,12 @@ static void offer(void)
     au->frame_id = f.next_frame++;
     au->rtp_time = (uint32_t)(f.now_ns * 9 / 100000);
     au->idr = (shape & 3) == 0;
+    au->reference = au->idr || f.next_frame < 2 ? au->frame_id : au->frame_id - 1;
     append(au, take() + 1, 1 + take() * 4, (shape & 4) != 0);
+    unsigned feed = shape >> 4 & 1;
+    au->rtp_time -= feed * 1500; /* the second encode is a picture behind */
     if (f.sender.feed != NULL)
-        pc_sender_offer(&f.sender, &f.feed, au, f.now_ns);
+        pc_sender_offer(&f.sender, &f.feeds[feed], au, f.now_ns);
 }
 
 static void say_rtcp(void)
@@ -197,12 +215,32 @@ static void say_rtcp(void)
     pc_sender_receive_rtcp(&f.sender, packet, size, f.scratch, f.now_ns, f.now_ns, &f.hub);
 }
 
+/* A feedback packet as a receiver would write it, of what was sent lately: some of it was lost. */
+static void say_feedback(void)
+{
+    static int64_t arrivals[64];
+    uint8_t packet[256];
+    struct pc_rtcp_transport_feedback feedback = {
+        .sender_ssrc = 9, .media_ssrc = SSRC, .status_count = (uint16_t)(1 + take() % 64)};
+    feedback.base_sequence =
+        (uint16_t)(f.transport.next_sequence - feedback.status_count - take() % 8);
+    unsigned lost = take();
+    for (unsigned i = 0; i < feedback.status_count; i++)
+        arrivals[i] = i > 0 && (lost >> i % 8 & 1) != 0 ? PC_RTCP_NOT_RECEIVED
+                                                        : (int64_t)(f.now_ns / PC_RTCP_TICK_NS) + i;
+    long size = pc_rtcp_write_transport_feedback(packet, sizeof packet, &feedback, arrivals);
+    if (size > 0)
+        pc_sender_receive_rtcp(&f.sender, packet, (size_t)size, f.scratch, f.now_ns, f.now_ns,
+                               &f.hub);
+}
+
 static void pump(void)
 {
-    uint64_t packets = f.sender.stats.packets;
+    uint64_t packets = total_packets;
     uint64_t next = pc_sender_pump(&f.sender, f.scratch, f.now_ns, &f.hub);
     REQUIRE(next > f.now_ns);
-    REQUIRE(f.transport.udp != NULL || f.sender.stats.packets == packets);
+    REQUIRE(f.transport.udp != NULL || total_packets == packets);
+    REQUIRE(f.sender.undrained == 0 || next <= f.sender.rate.hold_until_ns);
     if (refusal == 0 && next == UINT64_MAX && f.sender.length > 0 && f.transport.udp != NULL) {
         /* Nothing more to do for what is published: all of it went out. */
         bool complete;
@@ -226,7 +264,7 @@ static void lose_path(void)
 static void step(void)
 {
     static const int refusals[] = {0, 0, 0, EAGAIN, ENOBUFS, EINVAL, EIO, ENETUNREACH};
-    switch (take() % 12) {
+    switch (take() % 16) {
     case 0:
         pass_time(take() * PC_NS_PER_MS / 8);
         break;
@@ -262,13 +300,27 @@ static void step(void)
         else if (take() % 4 == 0)
             lose_path();
         else
-            atomic_store(&f.feed.bitrate, 100000 + (int)take() * 100000);
+            atomic_store(&f.feeds[0].bitrate, 100000 + (int)take() * 100000);
         break;
     case 11:
         if (f.sender.feed == NULL)
             start();
         else if (take() % 4 == 0)
             pc_sender_stop(&f.sender);
+        break;
+    case 12:
+        say_feedback();
+        break;
+    case 13:
+        if (f.sender.feed != NULL)
+            pc_sender_move(&f.sender, &f.feeds[take() % FEEDS]);
+        break;
+    case 14:
+        pc_sender_change_path(&f.sender, f.now_ns);
+        break;
+    case 15: /* the controller may want anything, until it is asked again */
+        f.sender.rate.output.probe_bps = take() * 20000.0;
+        f.sender.rate.hold_until_ns = f.now_ns + take() * 2 * PC_NS_PER_MS;
         break;
     }
 }
@@ -281,10 +333,19 @@ static void check(void)
     /* A retransmission may have further copies. */
     REQUIRE(stats->nacked_packets <= stats->rtx_packets + stats->rtx_refused);
     REQUIRE((double)stats->rtx_bytes <= f.rtx_allowed);
-    REQUIRE(atomic_load(&f.feed.receivers) == (f.sender.feed != NULL));
-    REQUIRE(atomic_load(&f.feed.drained) >= f.drained);
+    for (int i = 0; i < FEEDS; i++) {
+        struct pc_feed *feed = &f.feeds[i];
+        int receivers = (f.sender.feed == feed) + (f.sender.next_feed == feed);
+        REQUIRE(atomic_load(&feed->receivers) == receivers);
+        REQUIRE(atomic_load(&feed->drained) >= f.drained[i]);
+        f.drained[i] = atomic_load(&feed->drained);
+    }
+    for (unsigned i = 0; i < f.sender.length; i++) {
+        const struct pc_feed *feed = f.sender.queue[(f.sender.head + i) % PC_SENDER_QUEUE].feed;
+        REQUIRE(feed == NULL || feed == f.sender.feed);
+    }
+    REQUIRE(f.sender.feed != NULL || (f.sender.undrained == 0 && f.sender.copy_count == 0));
     REQUIRE(stats->loss >= 0 && stats->loss <= 1 && stats->jitter_ms >= 0);
-    f.drained = atomic_load(&f.feed.drained);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -293,14 +354,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(&f, 0, sizeof f);
     memset(wire, 0, sizeof wire);
     refusal = 0;
+    any_timestamp = false;
     f.data = data;
     f.left = size;
     f.now_ns = PC_NS_PER_S;
     f.udp = (struct pc_udp){.fd = -1, .gso = true};
     f.udp.local = (struct pc_address){.family = 4, .ip = {127, 0, 0, 1}, .port = 9};
     REQUIRE(pc_endpoint_from(&f.to, &f.udp.local) == 0);
-    pc_feed_init(&f.feed, PC_CODEC_H264, 1, 0, -1);
-    pc_feed_set_rate(&f.feed, 4000000, 50);
+    for (int i = 0; i < FEEDS; i++) {
+        pc_feed_init(&f.feeds[i], PC_CODEC_H264, 1, 0, -1);
+        pc_feed_set_rate(&f.feeds[i], 4000000, 50);
+    }
     f.pool = pc_au_pool_create(64);
     pc_transport_init(&f.transport);
     pc_sender_init(&f.sender, &f.transport);
@@ -317,7 +381,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     pc_sender_bye(&f.sender, f.scratch, f.now_ns, &f.hub);
     pc_sender_stop(&f.sender);
-    REQUIRE(atomic_load(&f.feed.receivers) == 0);
+    for (int i = 0; i < FEEDS; i++)
+        REQUIRE(atomic_load(&f.feeds[i].receivers) == 0);
     for (int i = 0; i < MAX_UNITS; i++)
         if (f.units[i] != NULL) {
             REQUIRE(atomic_load(&f.units[i]->refs) == 1);
@@ -325,7 +390,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
     pc_sender_free(&f.sender);
     pc_transport_free(&f.transport);
-    pc_feed_free(&f.feed);
+    for (int i = 0; i < FEEDS; i++)
+        pc_feed_free(&f.feeds[i]);
     pc_au_pool_release(f.pool);
     return 0;
 }
