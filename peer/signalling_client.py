@@ -16,6 +16,9 @@ States, changed in one setter::
                             └── WAITING ◀──────────┘
     close(), or refused for good: CLOSED
 
+A token that lives shorter than the session needs a callback that has fresh ones (``fresh_token``):
+it is asked before each hello, and again when the server says that the token ends soon.
+
 A loss is retried with exponential backoff and jitter; what cannot get better by trying again ends
 the iteration with :class:`SignallingRefused`.
 """
@@ -48,12 +51,15 @@ from signalling.messages import (
     ClientMessage,
     Error,
     ErrorCode,
+    FreshToken,
     Hello,
     MessageError,
     Ping,
     Pong,
     Role,
     ServerMessage,
+    TokenAccepted,
+    TokenExpiring,
     Welcome,
     decode_server,
     encode,
@@ -75,6 +81,14 @@ CLOSING = FINAL | {"room-taken", "shutting-down", "timeout", "internal"}
 
 # Of the errors that share a close code, the first speaks for all.
 _CODE_OF_CLOSE: dict[int, ErrorCode] = {n: code for code, n in reversed(CLOSE_CODES.items())}
+
+
+TokenSource = Callable[[], Awaitable[str]]
+"""Returns a token that is good now; raises :class:`TokenUnavailable` when there is none now."""
+
+
+class TokenUnavailable(Exception):
+    """No token can be had now. Says why; it is asked for again later."""
 
 
 class SignallingRefused(Exception):
@@ -102,6 +116,8 @@ class SignallingClientSettings:
     """The server's WebSocket: ``ws://…/ws`` or ``wss://…/ws``."""
 
     token: str
+    """May be empty for a client with a ``fresh_token`` callback."""
+
     room: str
     role: Role = "host"
     name: str = ""
@@ -146,12 +162,18 @@ class SignallingClient:
         self,
         settings: SignallingClientSettings,
         *,
+        fresh_token: TokenSource | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
         jitter: random.Random | None = None,
     ) -> None:
-        """``sleep``, ``clock`` and ``jitter`` stand for time and chance in tests."""
+        """``fresh_token`` has the tokens; without it ``settings.token`` is the only one.
+
+        ``sleep``, ``clock`` and ``jitter`` stand for time and chance in tests.
+        """
         self._settings = settings
+        self._fresh_token = fresh_token
+        self._renewal: asyncio.Task[None] | None = None
         self._sleep = sleep
         self._clock = clock
         self._jitter = jitter or random.Random()
@@ -245,18 +267,18 @@ class SignallingClient:
         except TimeoutError:
             raise _Lost("the server does not answer the hello") from None
         except ConnectionClosed as error:
-            raise self._loss(error, refusal) from None
+            raise self._loss(error, refusal, was_joined=joined_at is not None) from None
         finally:
             self._socket = None
+            await self._give_up_renewal()
             if joined_at is not None and self._clock() - joined_at >= self._settings.stable_s:
                 self._tries = 0
             await socket.close()
 
     async def _join(self, socket: ClientConnection) -> Welcome:
         settings = self._settings
-        hello = Hello(
-            settings.token, settings.room, settings.role, name=settings.name, seat=self.seat
-        )
+        token = await self._token()
+        hello = Hello(token, settings.room, settings.role, name=settings.name, seat=self.seat)
         await socket.send(encode(hello))
         refusal: Error | None = None
         try:
@@ -267,10 +289,41 @@ class SignallingClient:
                 if isinstance(message, Error):
                     refusal = message
         except ConnectionClosed as error:
-            raise self._loss(error, refusal) from None
+            raise self._loss(error, refusal, was_joined=False) from None
+
+    async def _token(self) -> str:
+        if self._fresh_token is None:
+            return self._settings.token
+        try:
+            return await self._fresh_token()
+        except TokenUnavailable as error:
+            raise _Lost(f"there is no token: {error}") from error
+
+    async def _renew(self, socket: ClientConnection, source: TokenSource) -> None:
+        """Send a fresh token. Without one the server closes, and the next hello asks again."""
+        try:
+            token = await source()
+            await socket.send(encode(FreshToken(token)))
+        except TokenUnavailable as error:
+            log.warning("signalling: the token ends soon and there is no other: %s", error)
+        except ConnectionClosed:
+            log.debug("signalling: the connection ended before its token was renewed")
+
+    async def _give_up_renewal(self) -> None:
+        if self._renewal is not None:
+            self._renewal.cancel()
+            await asyncio.wait([self._renewal])
+            self._renewal = None
+
+    def _token_expiring(self, socket: ClientConnection, message: TokenExpiring) -> None:
+        if self._fresh_token is None:
+            log.warning("signalling: the token ends in %.0f s", message.left_s)
+        elif self._renewal is None or self._renewal.done():
+            renewal = self._renew(socket, self._fresh_token)
+            self._renewal = asyncio.create_task(renewal, name="token-renewal")
 
     async def _receive(self, socket: ClientConnection) -> ServerMessage:
-        """The next message that is not a heartbeat. Raises :class:`ConnectionClosed`."""
+        """The next message that is not about the connection. Raises :class:`ConnectionClosed`."""
         while True:
             frame = await socket.recv()
             try:
@@ -280,7 +333,9 @@ class SignallingClient:
                 continue
             if isinstance(message, Ping):
                 await socket.send(encode(Pong(message.at)))
-            elif not isinstance(message, Pong):
+            elif isinstance(message, TokenExpiring):
+                self._token_expiring(socket, message)
+            elif not isinstance(message, Pong | TokenAccepted):
                 return message
 
     async def _open(self) -> ClientConnection:
@@ -317,7 +372,9 @@ class SignallingClient:
         except OSError as error:
             raise _Lost(f"cannot reach {settings.url}: {_os_error_text(error)}") from error
 
-    def _loss(self, closed: ConnectionClosed, refusal: Error | None) -> Exception:
+    def _loss(
+        self, closed: ConnectionClosed, refusal: Error | None, *, was_joined: bool
+    ) -> Exception:
         """What the end of a connection means for the next try."""
         code: ErrorCode | None
         if refusal is not None:
@@ -329,6 +386,8 @@ class SignallingClient:
             self._taken += 1
             if self._taken >= self._settings.room_taken_tries:
                 return SignallingRefused(code, text)
+        if code == "token-expired" and was_joined and self._fresh_token is not None:
+            return _Lost(text)  # another may be had; one that is refused at once is no better
         if code in FINAL and not (refusal is not None and refusal.retry):
             return SignallingRefused(code, text)
         return _Lost(text)

@@ -244,7 +244,7 @@ class Connection:
 class _TokenTimer:
     """Warns the client before its token ends, then closes the connection."""
 
-    LEAST_NOTICE_S = 1.0
+    LEAST_NOTICE_S = 0.5
 
     def __init__(self, connection: Connection, notice_s: float) -> None:
         self._connection = connection

@@ -86,6 +86,8 @@ class App {
       url: signallingUrl(window.location),
       link: this.#link,
       seat: () => this.#session?.seat ?? "",
+      // A site with sign-in of its own sets it before this script runs: a promise of a good token.
+      freshToken: window.playcast?.freshToken ?? null,
     });
     this.#signal.addEventListener("message", ({ detail }) => this.#receive(detail));
     this.#signal.addEventListener("down", ({ detail }) => this.#down(detail));

@@ -51,13 +51,15 @@ export class Signal extends EventTarget {
 
   /**
    * link: {room, token}; url: where signalling is; seat: tells what makes us known to the host as
-   * the one that was here before, or "".
+   * the one that was here before, or ""; freshToken: returns a promise of a token that is good now,
+   * where the page can have one: asked for before each hello, and when the token ends soon.
    */
-  constructor({ url, link, seat = () => "", backoff = new Backoff() }) {
+  constructor({ url, link, seat = () => "", freshToken = null, backoff = new Backoff() }) {
     super();
     this.url = url;
     this.link = link;
     this.seat = seat;
+    this.freshToken = freshToken;
     this.#backoff = backoff;
   }
 
@@ -127,14 +129,27 @@ export class Signal extends EventTarget {
     const socket = new WebSocket(this.url, [SUBPROTOCOL]);
     this.#socket = socket;
     this.#heardAt = performance.now();
-    socket.onopen = () => {
-      const { room, token } = this.link;
-      const seat = this.seat();
-      this.send({ type: "hello", version: PROTOCOL_VERSION, role: "viewer", room, token, seat });
-    };
+    socket.onopen = () => this.#withToken(socket, (token) => this.#hello(token ?? this.link.token));
     socket.onmessage = (event) => this.#receive(event.data);
     socket.onclose = (event) => this.#closed(event.code, event.reason);
     this.#after(this.urgent ? URGENT_OPEN_MS : OPEN_MS, () => this.#closed(1006, ""));
+  }
+
+  #hello(token) {
+    const { room } = this.link;
+    const seat = this.seat();
+    this.send({ type: "hello", version: PROTOCOL_VERSION, role: "viewer", room, token, seat });
+  }
+
+  /** Call `use` with a fresh token, or with null where none can be had, if `socket` is still ours. */
+  async #withToken(socket, use) {
+    let token = null;
+    try {
+      token = (await this.freshToken?.()) ?? null;
+    } catch (error) {
+      console.warn("playcast: there is no fresh token:", error);
+    }
+    if (socket === this.#socket) use(token);
   }
 
   #receive(frame) {
@@ -146,6 +161,10 @@ export class Signal extends EventTarget {
         this.send({ type: "pong", at: message.at });
         return;
       case "pong":
+      case "token-accepted":
+        return;
+      case "token-expiring":
+        this.#withToken(this.#socket, (token) => token && this.send({ type: "token", token }));
         return;
       case "error":
         this.#error = message;
@@ -177,9 +196,11 @@ export class Signal extends EventTarget {
     // An error may also be a mere answer to one message; it is the cause only if the code fits.
     const cause = CAUSES[closeCode] ?? [];
     const error = cause.includes(this.#error?.code) ? this.#error : null;
+    const wasJoined = this.joined;
     this.#drop();
     const code = error?.code ?? cause[0] ?? null;
-    const final = FINAL.has(code) && !error?.retry;
+    const renewable = code === "token-expired" && wasJoined && this.freshToken !== null;
+    const final = FINAL.has(code) && !error?.retry && !renewable;
     const delayMs = final ? null : this.#delay();
     if (delayMs !== null) this.#openAfter(delayMs);
     const message = error?.message ?? reason;

@@ -4,7 +4,13 @@ import threading
 import pytest
 
 from signalling.auth import TokenError, TokenExpired
-from signalling.dev import DevIssuer, DevModeError, default_key_path, require_loopback
+from signalling.dev import (
+    ENVIRONMENT,
+    DevIssuer,
+    DevModeError,
+    default_key_path,
+    require_loopback,
+)
 from signalling.server import SignallingServer
 from signalling.settings import SignallingSettings
 
@@ -103,4 +109,15 @@ def test_loopback_is_let_through(host):
 def test_a_dev_server_does_not_start_for_others(host, issuer):
     settings = SignallingSettings(verifier=issuer.verifier(), host=host, port=0)
     with pytest.raises(DevModeError, match=r"--host 127\.0\.0\.1"):
+        SignallingServer(settings)
+
+
+@pytest.mark.parametrize("said", ["production", " Production ", "staging", "prod"])
+def test_dev_mode_does_not_start_where_it_is_serious(issuer, monkeypatch, said):
+    settings = SignallingSettings(verifier=issuer.verifier(), port=0)
+    monkeypatch.setenv(ENVIRONMENT, said)
+    with pytest.raises(DevModeError, match=ENVIRONMENT):
+        SignallingServer(settings)
+    for harmless in ("", "development", "test"):
+        monkeypatch.setenv(ENVIRONMENT, harmless)
         SignallingServer(settings)

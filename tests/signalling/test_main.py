@@ -31,6 +31,8 @@ def _own_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["serve"], "--issuer and --jwks, or --dev"),
         (["serve", "--issuer", "x", "--jwks", "y"], "--audience or --authorized-party"),
         (["serve", "--dev", "--jwks", "y"], "--jwks"),
+        (["serve", "--dev", "--redis", "http://h"], "--redis: takes redis://"),
+        (["serve", "--dev", "--redis", "redis://h", "--redis-lease", "0"], "--redis-lease: must"),
         (
             ["serve", "--issuer", "x", "--jwks", "http://192.0.2.1/jwks", "--audience", "z"],
             "https",
@@ -68,6 +70,14 @@ def test_a_wrong_value_is_named(
 def test_dev_mode_stays_on_loopback(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", "--dev", "--host", "0.0.0.0"]) == 1
     assert "loopback" in capsys.readouterr().err
+
+
+def test_dev_mode_does_not_start_in_production(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLAYCAST_ENVIRONMENT", "production")
+    assert main(["serve", "--dev"]) == 1
+    assert "PLAYCAST_ENVIRONMENT" in capsys.readouterr().err
 
 
 async def test_a_minted_token_is_good_for_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
