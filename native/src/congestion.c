@@ -13,7 +13,7 @@
 #define TIME_MOST_US ((int64_t)1 << 52)
 
 /* A burst faster than this is not paced at all. */
-static const double pacing_most = 10;
+static const double pacing_most = 30;
 
 #define RECEIVED_US       500000
 #define RECEIVED_STALE_NS 1500000000ull

@@ -24,8 +24,11 @@ struct pc_train_controller {
     uint64_t cut_ns;        /* the last cut of the target */
     uint64_t drain_by_ns;   /* when the queue should be empty, if it is ours */
     uint64_t clear_since_ns;
+    uint64_t limited_since_ns, probed_ns; /* by the encoder; 0 = it is not, never */
+
     uint64_t fresh_from; /* trains before this one tell of another capacity */
     double excess;       /* what is sent over the target, >= 1 */
+    double best_bps;     /* the most of that for some minutes */
     double proven_bps;   /* the most that was received for some seconds */
     int full_trains;     /* feedbacks in a row that showed the capacity, while starting */
 

@@ -36,7 +36,7 @@ static void new_bounds_count_at_once(void)
         pc_congestion_set_bounds(congestion, 100e3, 1e6, 30);
         struct pc_congestion_output output = pc_congestion_update(congestion, 2 * S);
         CHECK_EQ(output.target_bps, 1e6);
-        CHECK(output.pacing_bps >= 1e6 && output.pacing_bps <= 10e6);
+        CHECK(output.pacing_bps >= 1e6 && output.pacing_bps <= 30e6);
         pc_congestion_set_bounds(congestion, 30e6, 40e6, 60);
         output = pc_congestion_update(congestion, 2 * S);
         CHECK(output.target_bps >= 30e6 && output.target_bps <= 40e6);

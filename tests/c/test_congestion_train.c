@@ -169,6 +169,29 @@ static void a_path_that_became_slow_meanwhile_is_noticed_with_the_first_frames(v
     simulation_free(simulation);
 }
 
+static void padding_finds_what_a_still_picture_cannot(void)
+{
+    struct simulation *simulation = one_flow(20e6, 20, 17);
+    struct simulated_flow *flow = &simulation->flows[0];
+    flow->still_from_ns = 16 * S;
+    flow->still_until_ns = 100 * S;
+    flow->still_bps = 60e3;
+    simulation_run(simulation, 8);
+    simulation->path.rate_bps = 4e6;
+    simulation_change(simulation);
+    simulation_run(simulation, 8);
+    CHECK(flow->output.target_bps < 4e6);
+    simulation->path.rate_bps = 20e6;
+    simulation_change(simulation);
+    simulation_measure(simulation);
+    simulation_run(simulation, 60);
+    CHECK(flow->output.target_bps > 8e6);
+    CHECK(flow->states[PC_CONGESTION_PROBING]);
+    CHECK(simulation_rate(simulation, 0) < 2e6); /* most of the time there is none */
+    CHECK(simulation_queue_ms(simulation, 1) <= 60);
+    simulation_free(simulation);
+}
+
 static void silence_cuts_step_by_step_and_ends_at_once(void)
 {
     struct simulation *simulation = one_flow(20e6, 20, 11);
@@ -290,6 +313,7 @@ int main(void)
     RUN(jitter_does_not_starve);
     RUN(a_still_picture_neither_starves_nor_inflates);
     RUN(a_path_that_became_slow_meanwhile_is_noticed_with_the_first_frames);
+    RUN(padding_finds_what_a_still_picture_cannot);
     RUN(silence_cuts_step_by_step_and_ends_at_once);
     RUN(lost_feedback_alone_is_survived);
     RUN(a_longer_path_is_not_taken_for_a_queue_for_long);

@@ -37,7 +37,7 @@ static void look(struct story *story)
     const struct pc_congestion_settings *settings = &story->settings;
     struct pc_congestion_output out = pc_congestion_update(story->congestion, story->now_ns);
     REQUIRE(out.target_bps >= settings->min_bps && out.target_bps <= settings->max_bps);
-    REQUIRE(out.pacing_bps >= out.target_bps && out.pacing_bps <= 10 * settings->max_bps);
+    REQUIRE(out.pacing_bps >= out.target_bps && out.pacing_bps <= 30 * settings->max_bps);
     REQUIRE(out.probe_bps >= 0 && out.probe_bps <= settings->max_bps);
     REQUIRE(isfinite(out.received_bps) && out.received_bps >= 0);
     REQUIRE(out.loss >= 0 && out.loss <= 1);
