@@ -8,8 +8,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from signalling.auth import (
+    AccessRules,
     Identity,
     KeysUnavailable,
+    NotPermitted,
     TokenError,
     TokenExpired,
     Verifier,
@@ -162,6 +164,90 @@ async def test_audience_and_authorized_party_are_both_checked_when_both_are_set(
         await verifier.verify(sign(claims(aud="another")))
     with pytest.raises(TokenError, match="azp"):
         await verifier.verify(sign(claims(azp="another")))
+
+
+async def test_a_token_without_a_party_is_a_setting(make):
+    verifier = make(
+        audience=None,
+        authorized_parties=frozenset({"https://play.example"}),
+        party_required=False,
+    )
+    await verifier.verify(sign(claims(azp=None)))
+    with pytest.raises(TokenError, match="azp"):
+        await verifier.verify(sign(claims(azp="https://evil.example")))
+
+
+async def test_a_token_needs_no_start_and_one_in_the_future_counts(make):
+    assert (await make().verify(sign(claims(nbf=None)))).subject == "user-1"
+    with pytest.raises(TokenError, match="not valid yet"):
+        await make().verify(sign(claims(nbf=int(time.time()) + 600)))
+
+
+# Access rules -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("role", "hosts", "watches"),
+    [
+        ("host", True, False),
+        ("viewer", False, True),
+        ("viewer host", True, True),
+        (["host", "viewer"], True, True),
+        (["player", "host"], True, False),
+    ],
+)
+async def test_each_role_gives_what_it_says(make, role, hosts, watches):
+    identity = await make().verify(sign(claims(role=role)))
+    assert identity.permits("doom", "host") is hosts
+    assert identity.permits("doom", "viewer") is watches
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("realm_access.roles", {"realm_access": {"roles": ["streamer"]}}),
+        ("https://play.example/roles", {"https://play.example/roles": ["streamer"]}),
+        ("scope", {"scope": "openid streamer"}),
+    ],
+)
+async def test_an_issuers_own_roles_and_claims_are_a_setting(make, name, changes):
+    access = AccessRules(
+        host_roles=frozenset({"streamer"}), viewer_roles=frozenset({"member"}), any_room=True
+    )
+    verifier = make(role_claim=name, access=access)
+    identity = await verifier.verify(sign(claims(role=None, room=None, **changes)))
+    assert (identity.room, identity.roles) == ("*", {"host"})
+    with pytest.raises(NotPermitted, match="role"):
+        await verifier.verify(sign(claims(room=None, role="streamer")))
+
+
+async def test_who_is_let_into_nothing_is_told_apart_from_a_bad_token(make):
+    for changes in ({"role": "king"}, {"role": None}, {"room": None}):
+        with pytest.raises(NotPermitted):
+            await make().verify(sign(claims(**changes)))
+
+
+async def test_a_domain_needs_an_address_that_the_issuer_has_verified(make):
+    verifier = make(access=AccessRules(email_domains=frozenset({"play.example"})))
+    await verifier.verify(sign(claims(email="Ann@Play.Example", email_verified=True)))
+    for changes in (
+        {},
+        {"email": "ann@play.example"},
+        {"email": "ann@play.example", "email_verified": False},
+        {"email": "ann@play.example", "email_verified": 1},
+        {"email": "ann@evil.example", "email_verified": True},
+    ):
+        with pytest.raises(NotPermitted, match="verified e-mail"):
+            await verifier.verify(sign(claims(**changes)))
+
+
+@pytest.mark.parametrize("domain", ["", "a@b.example", "B.example", " b.example"])
+def test_a_domain_that_is_none_is_misuse(domain):
+    with pytest.raises(ValueError, match="email_domains"):
+        AccessRules(email_domains=frozenset({domain}))
+
+
+# Forgeries --------------------------------------------------------------------------------------
 
 
 async def test_another_key_under_our_key_id_does_not_pass(make):

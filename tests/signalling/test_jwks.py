@@ -97,6 +97,50 @@ async def test_old_keys_stay_good_while_the_issuer_is_down(issuer):
     assert issuer.fetches == 2  # the second try waits for the cooldown
 
 
+async def test_who_has_a_key_does_not_wait_while_others_are_fetched(issuer):
+    keys = issuer.keys()
+    key = await keys.get(OLD_KID)
+    issuer.gate.clear()
+    issuer.now += 150.0
+    assert await keys.get(OLD_KID) is key
+    unknown = asyncio.create_task(keys.get(NEW_KID))  # only the fetch can tell
+    await asyncio.sleep(0)
+    assert issuer.fetches == 2
+    assert not unknown.done()
+    issuer.jwks = NEW.jwks()
+    issuer.gate.set()
+    assert (await unknown).key_size == 2048
+    with pytest.raises(UnknownKey):
+        await keys.get(OLD_KID)
+
+
+async def test_keys_that_nobody_asked_for_in_long_are_not_trusted_unasked(issuer):
+    keys = issuer.keys()
+    await keys.get(OLD_KID)
+    issuer.jwks = NEW.jwks()
+    issuer.now += 500.0
+    with pytest.raises(UnknownKey):
+        await keys.get(OLD_KID)
+
+
+async def test_an_outage_is_waited_for_once(issuer):
+    keys = issuer.keys()
+    await keys.get(OLD_KID)
+    issuer.down = True
+    issuer.now += 500.0
+    await keys.get(OLD_KID)
+    assert keys.failure == "down"
+    issuer.gate.clear()
+    for _ in range(3):
+        issuer.now += 50.0
+        await keys.get(OLD_KID)  # would hang here
+    issuer.down = False
+    issuer.gate.set()
+    with pytest.raises(UnknownKey):
+        await keys.get("made-up")
+    assert keys.failure == ""
+
+
 async def test_without_any_keys_it_says_so_and_tries_again_after_the_cooldown(issuer):
     keys = issuer.keys()
     issuer.down = True
