@@ -20,9 +20,11 @@ import sys
 from collections.abc import Sequence
 from urllib.parse import urlencode
 
+from .bus import Bus, BusUnavailable
 from .dev import DevIssuer, DevModeError
 from .identity_options import UsageError, add_identity_options, verifier_of
 from .messages import IceServer, Role
+from .redis_options import add_redis_options, bus_of
 from .server import AddressInUse, BindError, SignallingServer
 from .settings import SignallingSettings
 
@@ -64,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UsageError, ValueError) as error:
         print(f"playcast {options.command}: {error}", file=sys.stderr)
         return 2
-    except (BindError, DevModeError) as error:
+    except (BindError, BusUnavailable, DevModeError) as error:
         print(f"playcast {options.command}: {error}", file=sys.stderr)
         return 1
 
@@ -84,8 +86,10 @@ async def _serve(options: argparse.Namespace) -> int:
         ice_servers=tuple(options.stun + options.turn),
         origins=frozenset(options.origin),
     )
+    bus: Bus | None = None
     try:
-        server = await _listen(settings, options.or_any_port)
+        bus = await bus_of(options)
+        server = await _listen(settings, bus, options.or_any_port)
         try:
             tokens = _mint(issuer, options.room) if issuer else {}
             if options.ready_fd is not None:
@@ -96,18 +100,22 @@ async def _serve(options: argparse.Namespace) -> int:
         finally:
             await server.close()
     finally:
+        if bus is not None:
+            await bus.close()
         await settings.verifier.close()
     return 0
 
 
-async def _listen(settings: SignallingSettings, or_any_port: bool) -> SignallingServer:
-    server = SignallingServer(settings)
+async def _listen(
+    settings: SignallingSettings, bus: Bus | None, or_any_port: bool
+) -> SignallingServer:
+    server = SignallingServer(settings, bus=bus)
     try:
         await server.start()
     except AddressInUse:
         if not or_any_port:
             raise
-        server = SignallingServer(dataclasses.replace(settings, port=0))
+        server = SignallingServer(dataclasses.replace(settings, port=0), bus=bus)
         await server.start()
     return server
 
@@ -187,6 +195,7 @@ def _parser() -> argparse.ArgumentParser:
         help="dev mode: the room to print links for (%(default)s)",
     )
     add_identity_options(serve)
+    add_redis_options(serve)
     serve.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)
     serve.add_argument("--or-any-port", action="store_true", help=argparse.SUPPRESS)
 

@@ -172,15 +172,19 @@ class RedisBus:
                 while not shared.entered:
                     await self._up.wait()
                     async with shared.lock:
-                        if not shared.entered and self._up.is_set():
-                            shared.heard_since = time.monotonic()
-                            await self._listen_to([shared])
-                            await self._enter(shared)
+                        await self._enter_first(shared)
         except TimeoutError:
             raise BusUnavailable(f"Redis: {self._failure or 'no answer'}") from None
+
+    async def _enter_first(self, shared: _SharedRoom) -> None:
+        if shared.entered or not self._up.is_set():
+            return
+        try:
+            shared.heard_since = time.monotonic()
+            await self._listen_to([shared])
+            await self._enter(shared)
         except _FAILURES as error:
             self._lose(error)
-            raise BusUnavailable(f"Redis: {error}") from error
 
     async def _enter(self, shared: _SharedRoom) -> None:
         """Come up to date with a room whose lock is held."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -189,7 +190,7 @@ def open_client(settings: RedisSettings) -> RedisClient:
             ssl=address.tls,
             **options,
         )
-        return _SingleClient(sentinel.master_for(address.service))
+        return _SingleClient(sentinel.master_for(address.service), sentinel.sentinels)
     host, port = address.hosts[0]
     return _SingleClient(Redis(host=host, port=port, ssl=address.tls, **options))
 
@@ -197,8 +198,9 @@ def open_client(settings: RedisSettings) -> RedisClient:
 class _SingleClient:
     """One server, or the one that Sentinel names."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, sentinels: Sequence[Redis] = ()) -> None:
         self._redis = redis
+        self._sentinels = sentinels
 
     async def run(self, sha: str, script: str, keys: list[str], arguments: list[Any]) -> Any:
         return await _run(self._redis, sha, script, keys, arguments)
@@ -207,8 +209,9 @@ class _SingleClient:
         return await _connect(self._redis)
 
     async def close(self) -> None:
-        await self._redis.aclose()
-        await self._redis.connection_pool.disconnect()
+        for redis in (self._redis, *self._sentinels):
+            await redis.aclose()
+            await redis.connection_pool.disconnect()
 
 
 class _ClusterClient:
@@ -239,7 +242,11 @@ class _ClusterClient:
 
 async def _connect(redis: Redis) -> Connection:
     connection: Connection = redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
-    await connection.connect()  # type: ignore[no-untyped-call]
+    try:
+        await connection.connect()  # type: ignore[no-untyped-call]
+    except BaseException:
+        await connection.disconnect(nowait=True)
+        raise
     return connection
 
 

@@ -18,6 +18,8 @@ from .rooms import Close, Join, Leave, Probe, Relay, Room, RoomEvent, Send
 
 log = logging.getLogger(__name__)
 
+_PUT_OUT = Error("internal", "the server lost its place in the room: join again", retry=True)
+
 
 class Peer(Protocol):
     """A client of this server, as the switchboard sees it. No method may block or raise."""
@@ -91,6 +93,13 @@ class _Line:
 
 
 def _deliver(line: _Line, event: RoomEvent) -> None:
+    _apply(line, event)
+    if isinstance(event, Leave) and (peer := line.peers.get(event.peer)) is not None:
+        # Not by us: this server was not heard of for so long that others put its clients out.
+        peer.close(_PUT_OUT)
+
+
+def _apply(line: _Line, event: RoomEvent) -> None:
     for effect in line.room.apply(event):
         peer = line.peers.get(effect.peer)
         if peer is None:

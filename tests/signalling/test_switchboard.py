@@ -123,3 +123,16 @@ async def test_an_error_reaches_only_its_sender():
     (error,) = viewer.take()
     assert isinstance(error, Error)
     assert error.code == "forbidden"
+
+
+async def test_a_client_whom_others_put_out_is_told_to_join_again():
+    bus = MemoryBus()
+    board = Switchboard(bus)
+    host, viewer = RecordingPeer(), RecordingPeer()
+    await board.join("r", Join("h", "host"), host)
+    await board.join("r", Join("v", "viewer"), viewer)
+    await bus.publish("r", Leave("v", "lost"))
+    assert [(error.code, error.retry) for error in viewer.closed] == [("internal", True)]
+    assert host.take()[-1] == PeerLeft("v", "viewer", "lost")
+    await board.leave("r", Leave("v", "lost"))
+    assert host.take() == []
