@@ -137,8 +137,40 @@ static void a_new_ceiling_and_size_are_followed(void)
     finish();
 }
 
+/* It is sent nothing: its rate is of the path it had. */
+static void who_has_no_path_holds_nobody_up(void)
+{
+    start(1);
+    t.senders[1]->rate.media_bps = 1e6;
+    t.senders[1]->transport->udp = NULL;
+    allot(2);
+    CHECK_EQ(atomic_load(&t.feeds[0].bitrate), 8000000);
+    t.senders[1]->transport->udp = &t.udp;
+    allot(1);
+    CHECK_EQ(atomic_load(&t.feeds[0].bitrate), 1000000);
+    finish();
+}
+
+static void who_leaves_or_joins_changes_the_rate_at_once(void)
+{
+    start(3);
+    t.senders[2]->rate.media_bps = 6e6;
+    allot(1);
+    CHECK_EQ(atomic_load(&t.feeds[0].bitrate), 6000000);
+    struct pc_feed *left = t.senders[2]->feed;
+    t.senders[2]->feed = NULL;
+    allot(1);
+    CHECK_EQ(atomic_load(&t.feeds[0].bitrate), 8000000);
+    t.senders[2]->feed = left;
+    allot(1);
+    CHECK_EQ(atomic_load(&t.feeds[0].bitrate), 6000000);
+    finish();
+}
+
 int main(void)
 {
+    RUN(who_has_no_path_holds_nobody_up);
+    RUN(who_leaves_or_joins_changes_the_rate_at_once);
     RUN(the_encode_goes_at_the_rate_of_its_viewers);
     RUN(who_falls_behind_is_moved_and_asks_for_an_idr_there);
     RUN(a_stream_of_one_encode_moves_nobody);

@@ -202,8 +202,28 @@ static void in_flight_is_what_no_feedback_has_told_of(void)
     pc_send_log_destroy(log);
 }
 
+/* Few packets a second need little memory; many are kept for as long. */
+static void what_was_sent_lately_is_kept_however_much_it_is(void)
+{
+    struct pc_send_log *log = pc_send_log_create();
+    const struct pc_rtcp_transport_feedback feedback = {0};
+    const struct pc_packet_report *reports;
+    for (uint32_t i = 0; i < 5000; i++) {
+        struct pc_sent_packet packet = {.sent_ns = i * (PC_SEND_LOG_NS / 4000), .bytes = i};
+        pc_send_log_add(log, (uint16_t)(65000 + i), &packet);
+    }
+    pc_send_log_feedback(log, &feedback);
+    for (uint32_t i = 1001; i < 5000; i++)
+        pc_send_log_status(log, (uint16_t)(65000 + i), false, 0);
+    CHECK_EQ(pc_send_log_take(log, &reports), 3999);
+    for (uint32_t i = 0; i < 3999; i++)
+        CHECK_EQ(reports[i].packet.bytes, 1001 + i);
+    pc_send_log_destroy(log);
+}
+
 int main(void)
 {
+    RUN(what_was_sent_lately_is_kept_however_much_it_is);
     RUN(each_packet_is_reported_with_its_arrival);
     RUN(what_was_lost_may_still_arrive_and_is_then_reported_once);
     RUN(lost_and_received_in_one_take_keep_their_order);
