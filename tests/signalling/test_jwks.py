@@ -102,7 +102,8 @@ async def test_who_has_a_key_does_not_wait_while_others_are_fetched(issuer):
     key = await keys.get(OLD_KID)
     issuer.gate.clear()
     issuer.now += 150.0
-    assert await keys.get(OLD_KID) is key
+    async with asyncio.timeout(5):
+        assert await keys.get(OLD_KID) is key
     unknown = asyncio.create_task(keys.get(NEW_KID))  # only the fetch can tell
     await asyncio.sleep(0)
     assert issuer.fetches == 2
@@ -133,7 +134,8 @@ async def test_an_outage_is_waited_for_once(issuer):
     issuer.gate.clear()
     for _ in range(3):
         issuer.now += 50.0
-        await keys.get(OLD_KID)  # would hang here
+        async with asyncio.timeout(5):
+            await keys.get(OLD_KID)
     issuer.down = False
     issuer.gate.set()
     with pytest.raises(UnknownKey):

@@ -161,7 +161,8 @@ def client(server: SignallingServer, tokens: list[str], given: list[str]) -> Sig
 
 
 async def everything(room: SignallingClient) -> list[ServerMessage]:
-    return [message async for message in room]
+    async with asyncio.timeout(10):
+        return [message async for message in room]
 
 
 async def test_a_session_outlives_its_tokens(server: SignallingServer) -> None:
