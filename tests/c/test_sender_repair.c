@@ -107,7 +107,7 @@ static void start_as(const struct pc_media_settings *settings)
     atomic_store(&s.feed.idr_wanted, false);
 }
 
-static void start(uint16_t channel)
+static void open_path(uint16_t channel)
 {
     memset(&s, 0, sizeof s);
     s.udp = (struct pc_udp){.fd = -1, .gso = true, .sink = keep};
@@ -124,7 +124,12 @@ static void start(uint16_t channel)
     CHECK_EQ(pc_srtp_create(PC_SRTP_AEAD_AES_128_GCM, key, 28, &s.receive), 0);
     CHECK_EQ(pc_transport_set_keys(&s.transport, outbound, inbound), 0);
     find_path(channel);
+}
+
+static void start(uint16_t channel)
+{
     struct pc_media_settings settings = media();
+    open_path(channel);
     start_as(&settings);
 }
 
@@ -435,11 +440,9 @@ static void what_the_kernel_does_not_take_has_no_fec(void)
 /* FEC counts from elsewhere than RTX: on one SSRC the two would meet. */
 static void no_ssrc_is_ever_of_two_streams(void)
 {
-    start(0);
+    open_path(0);
     struct pc_media_settings settings = media();
-    pc_sender_stop(&s.sender);
     const struct pc_media_settings good = settings;
-    settings.rtx_payload_type = 0;
     settings.fec_ssrc = RTX_SSRC;
     CHECK_EQ(pc_sender_start(&s.sender, &s.feed, &settings, random_start, T0), -EINVAL);
     settings = good;
@@ -535,6 +538,7 @@ static void no_copy_is_sent_after_a_stop(void)
     CHECK_EQ(s.sender.copy_count, 4);
     pc_sender_stop(&s.sender);
     start_as(&settings);
+    CHECK_EQ(pump(T0 + 20 * PC_NS_PER_MS), UINT64_MAX); /* nor waited for */
     CHECK_EQ(pump(T0 + PC_NS_PER_S / 10), UINT64_MAX);
     CHECK_EQ(s.count, 4);
     finish();
