@@ -58,18 +58,35 @@ static bool is_viewer(const struct pc_rungs *rungs, const struct pc_sender *send
            pc_rungs_have(rungs, sender->feed);
 }
 
-void pc_rungs_allot(struct pc_rungs *rungs, const struct pc_peer_table *peers,
-                    struct pc_ladder_viewer **viewers, uint64_t now_ns)
+static bool is_silent(const struct pc_sender *sender)
+{
+    return pc_rate_loop_controls(&sender->rate) &&
+           sender->rate.output.state == PC_CONGESTION_SILENT;
+}
+
+/* The viewers that count: those that are heard, or all where nobody is. Returns how many. */
+static int find_viewers(const struct pc_rungs *rungs, const struct pc_peer_table *peers,
+                        bool silent_too, struct pc_ladder_viewer **viewers)
 {
     int count = 0;
     for (unsigned p = 0; p < peers->count; p++) {
         struct pc_sender *sender = &peers->peers[p]->sender;
-        if (!is_viewer(rungs, sender))
+        if (!is_viewer(rungs, sender) || (!silent_too && is_silent(sender)))
             continue;
         sender->on_ladder.bps = sender->rate.media_bps;
         sender->on_ladder.player = sender->media.player;
         viewers[count++] = &sender->on_ladder;
     }
+    return count;
+}
+
+void pc_rungs_allot(struct pc_rungs *rungs, const struct pc_peer_table *peers,
+                    struct pc_ladder_viewer **viewers, uint64_t now_ns)
+{
+    int count = find_viewers(rungs, peers, false, viewers);
+    bool heard = count > 0;
+    if (!heard)
+        count = find_viewers(rungs, peers, true, viewers);
     struct pc_ladder_settings settings = read_settings(rungs);
     pc_ladder_set(&rungs->ladder, &settings);
     pc_ladder_update(&rungs->ladder, viewers, count, now_ns);
@@ -77,7 +94,9 @@ void pc_rungs_allot(struct pc_rungs *rungs, const struct pc_peer_table *peers,
         follow(rungs->feeds[r], &rungs->ladder.rungs[r], (int)settings.ceiling_bps);
     for (unsigned p = 0; p < peers->count; p++) {
         struct pc_sender *sender = &peers->peers[p]->sender;
-        if (is_viewer(rungs, sender))
-            pc_sender_move(sender, rungs->feeds[sender->on_ladder.rung]);
+        if (!is_viewer(rungs, sender))
+            continue;
+        pc_sender_be_quiet(sender, heard && is_silent(sender));
+        pc_sender_move(sender, rungs->feeds[sender->on_ladder.rung]);
     }
 }

@@ -267,6 +267,7 @@ int pc_sender_start(struct pc_sender *sender, struct pc_feed *feed,
     sender->rtp_offset = rtp_offset(sender, feed);
     sender->any_timestamp = false;
     sender->on_ladder = (struct pc_ladder_viewer){.player = media->player};
+    sender->quiet = false;
     follow_rate(sender, true, now_ns);
     /* In this order: a stream that begins to encode as soon as somebody receives begins with an
      * IDR, and would make a second one of a wish that came after it. */
@@ -281,6 +282,17 @@ static void stay(struct pc_sender *sender)
     if (sender->next_feed != NULL)
         pc_feed_remove_receiver(sender->next_feed);
     sender->next_feed = NULL;
+}
+
+void pc_sender_be_quiet(struct pc_sender *sender, bool quiet)
+{
+    bool ends = sender->quiet && !quiet;
+    sender->quiet = quiet;
+    if (!ends || sender->feed == NULL)
+        return;
+    if (sender->waiting_for_idr)
+        pc_feed_request_idr(sender->feed);
+    pc_sender_ask_for_reference(sender);
 }
 
 void pc_sender_move(struct pc_sender *sender, struct pc_feed *feed)

@@ -46,6 +46,7 @@ struct pc_sender {
     /* media; feed is NULL while nothing is sent */
     struct pc_feed *feed;
     struct pc_ladder_viewer on_ladder;
+    bool quiet; /* it is not heard, and others watch: it wishes nothing of the encoder */
     struct pc_feed *next_feed; /* … goes on with this one's next IDR; NULL = it stays */
     struct pc_media_settings media;
     struct pc_rtp_extensions extensions;
@@ -129,6 +130,10 @@ int pc_sender_start(struct pc_sender *sender, struct pc_feed *feed,
                     const struct pc_media_settings *media, const uint8_t random[16],
                     uint64_t now_ns);
 void pc_sender_stop(struct pc_sender *sender);
+
+/* Nothing is heard from the peer, and others watch the same stream: until that ends it wishes for
+ * no IDR and no other reference, which would cost the others. At its end it does at once. */
+void pc_sender_be_quiet(struct pc_sender *sender, bool quiet);
 
 /* Go on with another encode of the same stream and codec, from its next IDR on; until then with the
  * present one. Called again: with that one instead. */

@@ -204,7 +204,8 @@ uint64_t pc_sender_send_copies(struct pc_sender *sender, uint8_t *scratch, uint6
 void pc_sender_ask_for_reference(struct pc_sender *sender)
 {
     uint64_t first, last;
-    if (sender->feed == NULL || !pc_reference_loss_wish(&sender->losses, &first, &last))
+    if (sender->feed == NULL || sender->quiet ||
+        !pc_reference_loss_wish(&sender->losses, &first, &last))
         return;
     if (sender->losses.described)
         pc_feed_report_losses(sender->feed, first, last);

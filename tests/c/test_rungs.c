@@ -167,6 +167,48 @@ static void who_leaves_or_joins_changes_the_rate_at_once(void)
     finish();
 }
 
+/* A path that has gone away: its rate falls and falls. */
+static void silence(int viewer)
+{
+    struct pc_rate_loop *rate = &t.senders[viewer]->rate;
+    const struct pc_rate_loop_settings settings = {.ceiling_bps = 8e6, .fps = 60, .feedback = true};
+    CHECK_EQ(pc_rate_loop_init(rate, &settings, t.now_ns), 0);
+    rate->output.state = PC_CONGESTION_SILENT;
+    rate->media_bps = 2e5;
+}
+
+static void who_is_not_heard_holds_up_nobody(void)
+{
+    start(3);
+    silence(1);
+    allot(100);
+    CHECK_EQ(atomic_load(&t.feeds[0].bitrate), 8000000);
+    CHECK(t.senders[1]->next_feed == NULL); /* no encode is begun for it */
+    CHECK(t.senders[1]->quiet && !t.senders[0]->quiet);
+
+    t.senders[1]->waiting_for_idr = true; /* it comes back */
+    atomic_store(&t.feeds[0].idr_wanted, false);
+    t.senders[1]->rate.output.state = PC_CONGESTION_STEADY;
+    t.senders[1]->rate.media_bps = 6e6;
+    allot(1);
+    CHECK(!t.senders[1]->quiet);
+    CHECK(atomic_load(&t.feeds[0].idr_wanted));
+    CHECK_EQ(atomic_load(&t.feeds[0].bitrate), 6000000);
+    finish();
+}
+
+static void where_nobody_is_heard_all_count(void)
+{
+    start(3);
+    for (int i = 0; i < PEERS; i++)
+        silence(i);
+    allot(10);
+    CHECK_EQ(atomic_load(&t.feeds[0].bitrate), 200000);
+    for (int i = 0; i < PEERS; i++)
+        CHECK(!t.senders[i]->quiet);
+    finish();
+}
+
 int main(void)
 {
     RUN(who_has_no_path_holds_nobody_up);
@@ -176,5 +218,7 @@ int main(void)
     RUN(a_stream_of_one_encode_moves_nobody);
     RUN(other_encodes_are_left_alone);
     RUN(a_new_ceiling_and_size_are_followed);
+    RUN(who_is_not_heard_holds_up_nobody);
+    RUN(where_nobody_is_heard_all_count);
     return HARNESS_RESULT();
 }
