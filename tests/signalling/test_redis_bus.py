@@ -270,7 +270,9 @@ class CuttableClient:
         await self._client.close()
 
 
-async def test_a_server_cut_off_for_long_loses_its_peers_and_is_told(redis, connected, monkeypatch):
+@pytest.fixture
+def clients(monkeypatch):
+    """The clients of the buses, in the order in which they were made."""
     clients = []
 
     def cuttable(settings):
@@ -278,6 +280,29 @@ async def test_a_server_cut_off_for_long_loses_its_peers_and_is_told(redis, conn
         return clients[-1]
 
     monkeypatch.setattr("signalling.redis_bus.open_client", cuttable)
+    return clients
+
+
+async def test_what_redis_confirmed_and_lost_before_all_heard_it_is_sent_again(
+    redis, connected, clients
+):
+    here, there = await connected(redis.url), await connected(redis.url)
+    first, second = await pair(here, there)
+    await clients[1].drop()
+    lost = Relay("h", Answer("v", "lost"))
+    await here.publish("r", lost)
+    redis.kill()
+    redis.start()
+    clients[1].cut = False
+    end = Relay("h", Answer("v", "end"))
+    await here.publish("r", end)
+    await second.until(end)
+    assert first == [HOST, VIEWER, lost, end]
+    assert second[-2:] == [lost, end]
+    assert second.membership == [HOST, VIEWER]
+
+
+async def test_a_server_cut_off_for_long_loses_its_peers_and_is_told(redis, connected, clients):
     here, there, third = [await connected(redis.url, **QUICK) for _ in range(3)]
     first, second = await pair(here, there)
     heard = Heard()
