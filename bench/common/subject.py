@@ -137,6 +137,7 @@ def _main(settings: dict[str, Any]) -> None:
     from native import (
         Address,
         Codec,
+        Controller,
         Hub,
         MediaSettings,
         RateControl,
@@ -179,6 +180,8 @@ def _main(settings: dict[str, Any]) -> None:
                     transport_cc_id=3,
                     playout_delay_id=4,
                     cname="bench",
+                    # These receivers only listen: a controller would take that for a dead network.
+                    controller=Controller.FIXED,
                 ),
             )
         if settings["io_cpu"] is not None:
