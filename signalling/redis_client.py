@@ -238,6 +238,9 @@ class _ClusterClient:
 
     async def close(self) -> None:
         await self._cluster.aclose()
+        # Which does nothing between two looks at the topology, and leaves their connections open.
+        for nodes in ("nodes_cache", "startup_nodes"):
+            await self._cluster.nodes_manager.aclose(nodes)
 
 
 async def _connect(redis: Redis) -> Connection:
