@@ -178,7 +178,8 @@ struct pc_congestion_output pc_congestion_update(struct pc_congestion *congestio
         out.state = PC_CONGESTION_FIXED;
         out.target_bps = settings->max_bps;
         out.pacing_bps = pacing_most * out.target_bps;
-    } else if (!congestion->transport_wide && congestion->reports.heard_ns != 0) {
+    } else if (!congestion->transport_wide &&
+               (settings->by_reports || congestion->reports.heard_ns != 0)) {
         pc_reports_controller_update(&congestion->reports, settings, path, now_ns, &out);
     } else if (settings->controller == PC_CONTROLLER_GCC) {
         pc_gcc_controller_update(&congestion->gcc, settings, path, now_ns, &out);

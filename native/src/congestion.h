@@ -15,6 +15,7 @@ struct pc_congestion_settings {
     enum pc_controller controller;
     double min_bps, start_bps, max_bps; /* 0 < min <= start <= max */
     int fps;                            /* bursts a second, at most */
+    bool by_reports; /* there will be no transport-wide feedback: REMB and report loss decide */
 };
 
 struct pc_congestion_output {

@@ -7,7 +7,7 @@
 /* Receiver reports come about once a second, each with its own picture of the last second. */
 static const double loss_low = 0.02, loss_high = 0.10;
 static const double increase_a_second = 1.3, delay_decrease = 0.85;
-static const double pacing_factor = 2.5;
+static const double pacing_factor = 4; /* there are no trains to learn from */
 static const double silence_decay = 0.7;
 
 /* A round trip this much over the least one is a queue. */

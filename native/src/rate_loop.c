@@ -52,20 +52,25 @@ int pc_rate_loop_init(struct pc_rate_loop *loop, const struct pc_rate_loop_setti
     loop->media_bps = settings->ceiling_bps;
     loop->next_ns = UINT64_MAX;
     pc_loss_control_init(&loop->loss, now_ns);
-    if (settings->controller == PC_CONTROLLER_FIXED || !settings->feedback)
+    if (settings->controller == PC_CONTROLLER_FIXED)
         return 0;
     double least = least_bps(loop), most = settings->ceiling_bps / media_share(loop);
-    double start = settings->start_bps > 0 ? settings->start_bps : DEFAULT_START_BPS;
+    /* Reports come once a second: to begin low would be to stay low for long. */
+    double start = settings->feedback ? DEFAULT_START_BPS : most;
+    if (settings->start_bps > 0)
+        start = settings->start_bps;
     const struct pc_congestion_settings congestion = {
         .controller = settings->controller,
         .min_bps = least,
         .start_bps = clamp(start, least, most),
         .max_bps = most,
         .fps = settings->fps,
+        .by_reports = !settings->feedback,
     };
-    loop->log = pc_send_log_create();
+    if (settings->feedback)
+        loop->log = pc_send_log_create();
     loop->congestion = pc_congestion_create(&congestion, now_ns);
-    if (loop->log == NULL || loop->congestion == NULL) {
+    if ((settings->feedback && loop->log == NULL) || loop->congestion == NULL) {
         pc_rate_loop_free(loop);
         return pc_fail(-ENOMEM, "out of memory");
     }
@@ -109,7 +114,8 @@ void pc_rate_loop_sent(struct pc_rate_loop *loop, uint16_t transport_sequence,
     pc_loss_control_sent(&loop->loss, packet);
     if (loop->congestion == NULL)
         return;
-    pc_send_log_add(loop->log, transport_sequence, packet);
+    if (loop->log != NULL)
+        pc_send_log_add(loop->log, transport_sequence, packet);
     pc_congestion_sent(loop->congestion, packet);
     if (packet->kind != PC_PACKET_MEDIA)
         return;

@@ -20,7 +20,7 @@ struct pc_rate_loop_settings {
 
 struct pc_rate_loop {
     struct pc_rate_loop_settings settings;
-    struct pc_send_log *log;          /* NULL: the rate is fixed */
+    struct pc_send_log *log;          /* NULL: no packet is heard of by itself */
     struct pc_congestion *congestion; /* likewise */
     struct pc_loss_control loss;
     struct pc_congestion_output output; /* of the last update */

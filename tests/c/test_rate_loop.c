@@ -112,8 +112,8 @@ static void a_fixed_rate_is_the_ceiling_whatever_is_heard(void)
 {
     struct pc_rate_loop_settings wanted = settings();
     for (int how = 0; how < 2; how++) {
-        wanted.controller = how == 0 ? PC_CONTROLLER_FIXED : PC_CONTROLLER_TRAIN;
-        wanted.feedback = how == 0; /* there is nothing to control by */
+        wanted.controller = PC_CONTROLLER_FIXED;
+        wanted.feedback = how == 0;
         start(&wanted);
         CHECK(!pc_rate_loop_controls(&p.loop));
         CHECK(p.loop.log == NULL); /* and nothing to remember */
@@ -137,6 +137,38 @@ static void a_fixed_rate_is_the_ceiling_whatever_is_heard(void)
         CHECK_EQ(p.loop.media_bps, 3e6);
         finish();
     }
+}
+
+/* Receivers without transport-wide feedback: what they report once a second is all there is. */
+static void without_transport_wide_feedback_reports_decide(void)
+{
+    struct pc_rate_loop_settings wanted = settings();
+    wanted.feedback = false;
+    wanted.start_bps = 0;
+    start(&wanted);
+    CHECK(pc_rate_loop_controls(&p.loop));
+    CHECK(p.loop.log == NULL);
+    CHECK_EQ(p.loop.media_bps, 8e6); /* from the start */
+    for (uint64_t ms = 0; ms < 1000; ms += 25) {
+        const struct pc_sent_packet packet = {.sent_ns = T0 + ms * PC_NS_PER_MS, .bytes = PACKET};
+        pc_rate_loop_sent(&p.loop, 0, &packet, PAYLOAD);
+        pc_rate_loop_update(&p.loop, T0 + ms * PC_NS_PER_MS);
+        CHECK_EQ(p.loop.media_bps, 8e6); /* nothing said yet is no silence */
+    }
+    uint64_t now_ns = T0 + PC_NS_PER_S;
+    pc_rate_loop_remb(&p.loop, 2e6, now_ns);
+    pc_rate_loop_update(&p.loop, now_ns);
+    CHECK(p.loop.media_bps > 1.6e6 && p.loop.media_bps <= 2e6);
+    pc_rate_loop_remb(&p.loop, 50e6, now_ns);
+    for (int i = 0; i < 3; i++)
+        pc_rate_loop_report_loss(&p.loop, 0.5, now_ns += PC_NS_PER_S);
+    pc_rate_loop_update(&p.loop, now_ns);
+    CHECK(p.loop.media_bps < 5e6);
+    for (int i = 0; i < 20; i++)
+        pc_rate_loop_report_loss(&p.loop, 0, now_ns += PC_NS_PER_S);
+    pc_rate_loop_update(&p.loop, now_ns);
+    CHECK_EQ(p.loop.media_bps, 8e6);
+    finish();
 }
 
 /* ---- With one ---- */
@@ -347,6 +379,7 @@ static void another_path_knows_nothing_of_the_old_one(void)
 int main(void)
 {
     RUN(a_fixed_rate_is_the_ceiling_whatever_is_heard);
+    RUN(without_transport_wide_feedback_reports_decide);
     RUN(it_starts_where_it_is_told_within_the_bounds);
     RUN(the_ceiling_is_reached_and_kept);
     RUN(repair_takes_its_share);
