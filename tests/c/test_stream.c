@@ -374,6 +374,7 @@ static void slots_given_up_for_a_slow_path_are_counted(void)
                                       .ssrc = 1,
                                       .mid = "0",
                                       .cname = "host",
+                                      .controller = PC_CONTROLLER_FIXED,
                                       .pacing_factor = 0.1};
     uint8_t key[28] = {1, 2, 3};
     struct pc_hub *hub;
