@@ -199,7 +199,7 @@ struct pc_media_settings {
     char mid[17];
     uint16_t playout_min_10ms, playout_max_10ms;
     char cname[64];
-    double pacing_factor; /* sending rate over the stream's bitrate; 0 = 4.0 */
+    double pacing_factor; /* of a fixed rate: how much faster a frame leaves; 0 = 4.0 */
     double rtx_share;     /* retransmissions' bound, as a share of the bitrate; 0 = 0.25 */
     enum pc_controller controller;
     int min_bitrate, start_bitrate; /* bits per second of the controller; 0 = chosen. Its ceiling is

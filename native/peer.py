@@ -42,7 +42,7 @@ class MediaSettings:
     cname: str = ""
     """Up to 63 bytes."""
     pacing_factor: float = 0.0
-    """Sending rate over the stream's bitrate; 0 = 4.0."""
+    """Of a fixed rate: how many times faster than the stream's bitrate a frame leaves; 0 = 4.0."""
     rtx_share: float = 0.0
     """Retransmissions' bound as a share of the bitrate; 0 = 0.25."""
     controller: Controller = Controller.TRAIN
