@@ -2,8 +2,9 @@
  * into a rate, retransmissions and wishes to the encoder. Lives on the I/O thread; time is an
  * argument.
  *
- * sender.c queues, paces and sends; sender_repair.c adds FEC, sends again and probes;
- * sender_feedback.c reads and writes RTCP; sender_packet.c writes one packet.
+ * sender_media.c takes the settings; sender.c queues, paces and sends; sender_repair.c adds FEC,
+ * sends again and probes; sender_feedback.c reads and writes RTCP; sender_packet.c writes one
+ * packet.
  *
  * One access unit costs a peer the RTP headers, one AEAD pass from the shared payload into the send
  * buffer, and its share of a GSO call. Units wait in a short queue; a path that falls behind drops
