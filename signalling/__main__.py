@@ -24,7 +24,7 @@ from .bus import Bus, BusUnavailable
 from .dev import DevIssuer, DevModeError
 from .identity_options import UsageError, add_identity_options, verifier_of
 from .messages import IceServer, Role
-from .redis_options import add_redis_options, bus_of
+from .redis.options import add_redis_options, bus_of
 from .server import AddressInUse, BindError, SignallingServer
 from .settings import SignallingSettings
 

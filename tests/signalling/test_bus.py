@@ -7,11 +7,11 @@ import pytest
 
 from signalling.bus import MemoryBus
 from signalling.messages import Answer
-from signalling.redis_bus import RedisBus
-from signalling.redis_client import RedisSettings
+from signalling.redis.bus import RedisBus
+from signalling.redis.client import RedisSettings
 from signalling.rooms import Join, Leave, Relay
 
-from . import redis_server
+from .redis import server as redis_server
 
 DEADLINE_S = 10.0
 _prefixes = (f"contract{i}:" for i in itertools.count())

@@ -1,4 +1,4 @@
-"""Where the Redis of a :class:`.redis_bus.RedisBus` is, and the connections to it.
+"""Where the Redis of a :class:`.bus.RedisBus` is, and the connections to it.
 
 One client for commands and one for listening, over a single server, Sentinel or Cluster. redis-py
 retries nothing here: it would take seconds to say that Redis is gone, and would subscribe again

@@ -3,7 +3,7 @@
 import pytest
 
 from signalling.messages import Answer
-from signalling.redis_room import (
+from signalling.redis.room_copy import (
     Entered,
     Entry,
     Gap,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 
-from .bus import Bus
-from .identity_options import UsageError
-from .redis_bus import RedisBus
-from .redis_client import FORMS, RedisSettings
+from ..bus import Bus
+from ..identity_options import UsageError
+from .bus import RedisBus
+from .client import FORMS, RedisSettings
 
 URL_VARIABLE = "PLAYCAST_REDIS"
 

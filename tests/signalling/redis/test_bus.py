@@ -25,11 +25,11 @@ from signalling.messages import (
     decode_server,
     encode,
 )
-from signalling.redis_bus import RedisBus
-from signalling.redis_client import RedisSettings, open_client
+from signalling.redis.bus import RedisBus
+from signalling.redis.client import RedisSettings, open_client
 from signalling.rooms import Join, Leave, Relay
 
-from . import redis_server
+from . import server as redis_server
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 20.0
@@ -279,7 +279,7 @@ def clients(monkeypatch):
         clients.append(CuttableClient(settings))
         return clients[-1]
 
-    monkeypatch.setattr("signalling.redis_bus.open_client", cuttable)
+    monkeypatch.setattr("signalling.redis.bus.open_client", cuttable)
     return clients
 
 

@@ -1,14 +1,14 @@
 """A :class:`.bus.Bus` over Redis: servers on many machines share their rooms.
 
-Each room is a log in Redis (:mod:`.redis_scripts`). The way of an event: :meth:`RedisBus.publish`
+Each room is a log in Redis (:mod:`.scripts`). The way of an event: :meth:`RedisBus.publish`
 puts it into its room's queue -> a script appends it, changes who is in, and publishes it, in one
 step -> every server that has the room hears it on its one listening connection ->
-:class:`.redis_room.RoomCopy` lets it through when it is the next one. What does not fit (a gap, a
+:class:`.room_copy.RoomCopy` lets it through when it is the next one. What does not fit (a gap, a
 lost connection, a Redis that came back with less) makes the server *enter* the room again: it reads
 what it missed and puts back what Redis lost.
 
 While Redis cannot be reached (:attr:`RedisBus.available`), rooms whose peers are all this server's
-go on by themselves; in others, events wait for :attr:`.redis_client.RedisSettings.patience_s`
+go on by themselves; in others, events wait for :attr:`.client.RedisSettings.patience_s`
 before they fail. A server that others have not heard of for ``lease_s`` loses its peers: the others
 are told that they left, and so is it, once it is back.
 """
@@ -34,9 +34,10 @@ from redis.exceptions import (
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from .bus import BusUnavailable, Deliver, Subscription
-from .redis_client import RedisClient, RedisSettings, open_client
-from .redis_room import (
+from ..bus import BusUnavailable, Deliver, Subscription
+from ..rooms import Join, Leave, Relay, RoomEvent
+from .client import RedisClient, RedisSettings, open_client
+from .room_copy import (
     Entry,
     Gap,
     RedisDataError,
@@ -47,8 +48,7 @@ from .redis_room import (
     event_kind,
     leave_template,
 )
-from .redis_scripts import ENTER, EXIT, PUBLISH, RENEW, sha
-from .rooms import Join, Leave, Relay, RoomEvent
+from .scripts import ENTER, EXIT, PUBLISH, RENEW, sha
 
 log = logging.getLogger(__name__)
 

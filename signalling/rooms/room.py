@@ -26,7 +26,7 @@ from typing import Literal
 
 import msgspec
 
-from .messages import (
+from ..messages import (
     Answer,
     Bye,
     Candidate,

@@ -1,6 +1,6 @@
 """One server's copy of a room's log in Redis: what was heard, what is missing, what to deliver.
 
-No I/O and no clock. :class:`.redis_bus.RedisBus` brings entries from three sides (the channel, the
+No I/O and no clock. :class:`.bus.RedisBus` brings entries from three sides (the channel, the
 answers to its own publishing, and what it reads after an outage); whatever comes twice, late or
 after a gap, :class:`RoomCopy` lets each event through once and in the log's order.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from .rooms import Join, Leave, Relay, RoomEvent
+from ..rooms import Join, Leave, Relay, RoomEvent
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[RoomEvent] = msgspec.json.Decoder(RoomEvent)

@@ -1,0 +1,1 @@
+"""The bus over Redis: see :mod:`.bus`."""
