@@ -31,7 +31,7 @@ from signalling.rooms import Join, Leave, Relay
 
 from . import server as redis_server
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DEADLINE_S = 20.0
 RECOVERY_S = 2.0
 
