@@ -1,0 +1,158 @@
+"""The seam for traces: what the server asks of a tracer, and one that does nothing.
+
+A trace runs from a viewer's click to its first frame. The page begins it; its W3C trace context
+(``traceparent``) travels in the messages, so that the server's, the other servers' and the host's
+spans are its children. The page reports its own spans when the first frame is there; the server
+records them with the times that the page gives. Nothing is traced per frame or per relayed message.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Protocol, Self
+
+Attribute = str | int | float | bool
+
+MAX_REPORTED_S = 120.0
+"""The longest span, and the greatest age, that is believed of a client's report, in seconds."""
+
+_TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+_SPAN_NAME = re.compile(r"[a-z][a-z0-9_.-]{0,47}")
+
+
+class Span(Protocol):
+    """Something that takes time. A context manager: what it raises is noted, and it ends."""
+
+    @property
+    def traceparent(self) -> str:
+        """The context for what is caused by this; empty when there is none."""
+
+    def set(self, name: str, value: Attribute) -> None:
+        """Note something about it. Never a token, a session description or an address."""
+
+    def end(self, *, at: float | None = None, error: str = "") -> None:
+        """It is over: now, or ``at`` (seconds of Unix time). Does nothing the second time."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+
+class Tracer(Protocol):
+    """Makes spans. No method blocks or raises, whatever the client's ``traceparent`` is."""
+
+    def start(
+        self,
+        name: str,
+        *,
+        parent: str = "",
+        at: float | None = None,
+        attributes: Mapping[str, Attribute] | None = None,
+    ) -> Span:
+        """Begin a span now, or ``at`` (seconds of Unix time).
+
+        ``parent`` is a ``traceparent``; without a valid one a trace begins here.
+        """
+
+    def record(
+        self,
+        name: str,
+        *,
+        parent: str,
+        start: float,
+        duration_s: float,
+        span: str = "",
+        attributes: Mapping[str, Attribute] | None = None,
+    ) -> None:
+        """Keep a span that somebody else has measured; ``start`` in seconds of Unix time.
+
+        ``span`` is the ``traceparent`` of the span itself, where others are its children already:
+        it keeps that id. Ignored without a valid ``parent`` or ``span``.
+        """
+
+
+class _NoSpan:
+    def __init__(self, traceparent: str) -> None:
+        self.traceparent = traceparent
+
+    def set(self, name: str, value: Attribute) -> None:
+        pass
+
+    def end(self, *, at: float | None = None, error: str = "") -> None:
+        pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        pass
+
+
+_NO_SPAN = _NoSpan("")
+
+
+class NoTracer:
+    """A :class:`Tracer` that keeps nothing, and passes the context on."""
+
+    def start(
+        self,
+        name: str,
+        *,
+        parent: str = "",
+        at: float | None = None,
+        attributes: Mapping[str, Attribute] | None = None,
+    ) -> Span:
+        return _NoSpan(parent) if valid_traceparent(parent) else _NO_SPAN
+
+    def record(
+        self,
+        name: str,
+        *,
+        parent: str,
+        start: float,
+        duration_s: float,
+        span: str = "",
+        attributes: Mapping[str, Attribute] | None = None,
+    ) -> None:
+        pass
+
+
+def parse_traceparent(text: str) -> tuple[int, int, int] | None:
+    """Trace id, span id and flags (W3C Trace Context, version 00); ``None`` when it is not one."""
+    found = _TRACEPARENT.fullmatch(text)
+    if found is None:
+        return None
+    trace, span, flags = (int(part, 16) for part in found.groups())
+    return (trace, span, flags) if trace and span else None
+
+
+def format_traceparent(trace: int, span: int, flags: int) -> str:
+    """The reverse of :func:`parse_traceparent`."""
+    return f"00-{trace:032x}-{span:016x}-{flags:02x}"
+
+
+def valid_traceparent(text: str) -> bool:
+    """Whether others would take this as a context."""
+    return bool(text) and parse_traceparent(text) is not None
+
+
+def believable(name: str, start: float, duration_s: float, *, now: float) -> bool:
+    """Whether a client's report of a span may be kept. Times in seconds, of Unix time."""
+    return (
+        _SPAN_NAME.fullmatch(name) is not None
+        and 0 <= duration_s <= MAX_REPORTED_S
+        and now - MAX_REPORTED_S <= start
+        and start + duration_s <= now + MAX_REPORTED_S
+    )
