@@ -1,7 +1,7 @@
 """What happened, in words for others: the one stream that audit, events and metrics are fed from.
 
-The server and the rooms put a :class:`Record` for whatever somebody may later want to know or to act
-upon. Sinks turn records into lines of the audit log or into events for subscribers; of several
+The server and the rooms put a :class:`Record` for whatever somebody may later want to know or to
+act upon. Sinks turn records into lines of the audit log or into events for subscribers; of several
 servers that share a room, one records.
 """
 

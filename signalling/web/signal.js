@@ -11,8 +11,8 @@
 
 import { Backoff } from "./backoff.js";
 
-export const SUBPROTOCOL = "playcast.v1";
-export const PROTOCOL_VERSION = 1;
+export const SUBPROTOCOL = "playcast.v2";
+export const PROTOCOL_VERSION = 2;
 
 const PING_MS = 10000; // a ping after this much silence
 const SILENCE_MS = 20000; // and the link counts as dead after this much
