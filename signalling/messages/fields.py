@@ -19,6 +19,7 @@ Subject = Annotated[str, Meta(min_length=1, max_length=256)]
 
 DisplayName = Annotated[str, Meta(max_length=64)]
 Seat = Annotated[str, Meta(max_length=64, pattern=r"\A[A-Za-z0-9_-]*\Z")]
+Region = Annotated[str, Meta(max_length=32, pattern=r"\A[A-Za-z0-9_-]*\Z")]
 RequestId = Annotated[str, Meta(max_length=32)]
 """Chosen by the client, said again in the answer. Empty: no answer is wanted but an error."""
 

@@ -12,6 +12,7 @@ from .fields import (
     DisplayName,
     IceServer,
     PeerId,
+    Region,
     RequestId,
     Role,
     RoomName,
@@ -58,6 +59,9 @@ class Hello(Message, tag="hello", frozen=True):
 
     traceparent: TraceParent = ""
     """The trace that this connection is a part of."""
+
+    region: Region = ""
+    """Where the client is, for a TURN server that is near; in the operator's words."""
 
 
 class FreshToken(Message, tag="token", frozen=True):

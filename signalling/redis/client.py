@@ -150,6 +150,9 @@ class RedisClient(Protocol):
     async def run(self, sha: str, script: str, keys: list[str], arguments: list[Any]) -> Any:
         """Run a script. Raises :class:`redis.exceptions.RedisError` or :class:`OSError`."""
 
+    async def execute(self, *words: Any) -> Any:
+        """Run one command, as redis-py understands its answer. Raises as :meth:`run`."""
+
     async def listener(self) -> Connection:
         """A connected connection that nobody else uses, of a server that hears every channel.
 
@@ -205,6 +208,9 @@ class _SingleClient:
     async def run(self, sha: str, script: str, keys: list[str], arguments: list[Any]) -> Any:
         return await _run(self._redis, sha, script, keys, arguments)
 
+    async def execute(self, *words: Any) -> Any:
+        return await self._redis.execute_command(*words)  # type: ignore[no-untyped-call]
+
     async def listener(self) -> Connection:
         return await _connect(self._redis)
 
@@ -228,6 +234,9 @@ class _ClusterClient:
 
     async def run(self, sha: str, script: str, keys: list[str], arguments: list[Any]) -> Any:
         return await _run(self._cluster, sha, script, keys, arguments)
+
+    async def execute(self, *words: Any) -> Any:
+        return await self._cluster.execute_command(*words)
 
     async def listener(self) -> Connection:
         await self._cluster.initialize()
