@@ -4,7 +4,8 @@ A thread pinned to one core does all of it; what it sends is drained by a proces
 Times are CPU times of that thread, system calls included. `kernels.send.gcm.kpps` is the core's
 real sending path (RTP header, AES-128-GCM from the shared payload, history, pacer, GSO) to one
 receiver, in frames of 48 packets of 1200 bytes; `…gcm_22` in frames of 22, as of 12 Mbit/s at
-60 fps.
+60 fps. `kernels.controller.…` is what congestion control costs each of a viewer's packets: taken
+note of, reported as arrived, the rates that follow.
 
 --against aiortc: aiortc's own path, RtpPacket.serialize, pylibsrtp, sendto, in the same run.
 """
@@ -71,6 +72,8 @@ def _add_ours(report: Report, found: dict[str, Any]) -> None:
         )
     for way in ("sendto", "sendmmsg", "gso"):
         report.add(f"kernels.send.{way}_ns", found[f"send.{way}"], "ns")
+    for controller in ("train", "gcc"):
+        report.add(f"kernels.controller.{controller}_ns", found[f"controller.{controller}"], "ns")
     for path in ("gcm", "gcm_22", "cm"):
         kpps = 1e6 / found[f"path.{path}"]
         report.add(f"kernels.send.{path}.kpps", kpps, "kpps", better="higher")

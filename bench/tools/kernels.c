@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "congestion.h"
 #include "packetize.h"
 #include "sender.h"
 #include "tool.h"
@@ -280,6 +281,50 @@ static void measure_path(enum pc_srtp_profile profile, const char *name, uint32_
     pc_udp_close(&path.sending.udp);
 }
 
+/* ---- Congestion control: what one viewer's packets cost it ------------------------------------
+ */
+
+struct controlling {
+    struct pc_congestion *congestion;
+    uint32_t frame;
+};
+
+/* One frame at 60 a second: sent, reported as arrived, and what follows from that. */
+static uint64_t control(void *context)
+{
+    struct controlling *controlling = context;
+    struct pc_packet_report reports[BURST_PACKETS];
+    uint64_t now_ns = PC_NS_PER_S + controlling->frame * (PC_NS_PER_S / 60);
+
+    for (int i = 0; i < BURST_PACKETS; i++) {
+        struct pc_sent_packet packet = {.sent_ns = now_ns + (uint64_t)i * 100000,
+                                        .bytes = PACKET_BYTES,
+                                        .frame = controlling->frame};
+        pc_congestion_sent(controlling->congestion, &packet);
+        reports[i] = (struct pc_packet_report){
+            .packet = packet,
+            .received = true,
+            .arrived_us = (int64_t)(now_ns / 1000) + 20000 + i * 250,
+        };
+    }
+    pc_congestion_feedback(controlling->congestion, reports, BURST_PACKETS,
+                           now_ns + 15 * PC_NS_PER_MS);
+    pc_congestion_update(controlling->congestion, now_ns + 16 * PC_NS_PER_MS);
+    controlling->frame++;
+    return BURST_PACKETS;
+}
+
+static void measure_controller(enum pc_controller controller, const char *name)
+{
+    struct pc_congestion_settings settings = {
+        .controller = controller, .min_bps = 300e3, .start_bps = 8e6, .max_bps = 40e6, .fps = 60};
+    struct controlling controlling = {.congestion = pc_congestion_create(&settings, PC_NS_PER_S)};
+    if (controlling.congestion == NULL)
+        tool_fail("controller", "is out of memory");
+    measure(name, control, &controlling);
+    pc_congestion_destroy(controlling.congestion);
+}
+
 int main(int argc, char **argv)
 {
     tool_begin(argc, argv);
@@ -304,6 +349,8 @@ int main(int argc, char **argv)
     measure_path(PC_SRTP_AEAD_AES_128_GCM, "path.gcm", BURST_PACKETS);
     measure_path(PC_SRTP_AEAD_AES_128_GCM, "path.gcm_22", 22); /* 12 Mbit/s at 60 fps */
     measure_path(PC_SRTP_AES128_CM_SHA1_80, "path.cm", BURST_PACKETS);
+    measure_controller(PC_CONTROLLER_TRAIN, "controller.train");
+    measure_controller(PC_CONTROLLER_GCC, "controller.gcc");
     printf(", \"sent\": %llu}\n", (unsigned long long)sent);
     return 0;
 }
