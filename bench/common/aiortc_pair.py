@@ -88,6 +88,11 @@ async def stopped() -> None:
     await stop.wait()
 
 
+async def _receive(scene: Scene) -> None:
+    aiortc = _prepare(scene)
+    await receive_frames(aiortc, _connection(aiortc))
+
+
 async def _send(scene: Scene, display: str) -> None:
     aiortc = _prepare(scene)
     connection = _connection(aiortc)
@@ -138,14 +143,13 @@ def _grabbing_track(scene: Scene, display: str) -> Any:
     return GrabbingTrack()
 
 
-async def _receive(scene: Scene) -> None:
-    aiortc = _prepare(scene)
-    connection = _connection(aiortc)
+async def receive_frames(aiortc: Any, connection: Any) -> None:
+    """Answer the sender and read its pictures until stopped; then print them. Ends the process."""
     rows: list[tuple[int, int, int]] = []
     readers: list[asyncio.Task[None]] = []
 
     def on_track(track: Any) -> None:
-        readers.append(asyncio.create_task(read_frames(track, rows)))
+        readers.append(asyncio.create_task(_read_frames(track, rows)))
 
     connection.on("track", on_track)
     await connection.setRemoteDescription(await read_sdp(aiortc))
@@ -156,7 +160,7 @@ async def _receive(scene: Scene) -> None:
     os._exit(0)  # closing aiortc's connections takes seconds
 
 
-async def read_frames(track: Any, rows: list[tuple[int, int, int]]) -> None:
+async def _read_frames(track: Any, rows: list[tuple[int, int, int]]) -> None:
     """Every picture of a track that has a valid code: its number, when drawn and when decoded."""
     import numpy as np
 

@@ -7,7 +7,6 @@ most.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sys
 import time
@@ -20,7 +19,7 @@ import av
 import numpy as np
 from aiortc.codecs import h264
 
-from bench.common.aiortc_pair import print_sdp, read_frames, read_sdp, stopped
+from bench.common.aiortc_pair import print_sdp, read_sdp, receive_frames, stopped
 from bench.live.speech import LiveSettings
 from native import Source, read_pattern
 
@@ -75,20 +74,7 @@ async def _send(settings: LiveSettings) -> None:
 
 
 async def _receive(settings: LiveSettings) -> None:
-    connection = _connection(settings)
-    rows: list[tuple[int, int, int]] = []
-    readers: list[asyncio.Task[None]] = []
-
-    def on_track(track: Any) -> None:
-        readers.append(asyncio.create_task(read_frames(track, rows)))
-
-    connection.on("track", on_track)
-    await connection.setRemoteDescription(await read_sdp(aiortc))
-    await connection.setLocalDescription(await connection.createAnswer())
-    print_sdp(connection)
-    await stopped()
-    print(json.dumps({"frames": rows}), flush=True)
-    os._exit(0)
+    await receive_frames(aiortc, _connection(settings))
 
 
 if __name__ == "__main__":
