@@ -107,7 +107,7 @@ def _before() -> list[Processor]:
 def _formatter(settings: LogSettings, scrubber: Scrubber) -> logging.Formatter:
     last: list[Processor]
     if settings.format == "json":
-        last = [structlog.processors.JSONRenderer(ensure_ascii=False, default=str)]
+        last = [structlog.processors.JSONRenderer(default=str)]
     else:
         last = [
             _one_line,
