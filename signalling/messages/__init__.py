@@ -37,6 +37,7 @@ from .base import Message, Request, RoomMessage
 from .codec import (
     MAX_DEPTH,
     MAX_MESSAGE_BYTES,
+    MAX_SERVER_MESSAGE_BYTES,
     MessageError,
     MessageTooLarge,
     decode_client,
@@ -132,6 +133,7 @@ __all__ = [
     "CLOSE_CODES",
     "MAX_DEPTH",
     "MAX_MESSAGE_BYTES",
+    "MAX_SERVER_MESSAGE_BYTES",
     "PROTOCOL_VERSION",
     "SUBPROTOCOL",
     "Admit",

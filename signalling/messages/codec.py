@@ -1,8 +1,8 @@
 """Messages from and to JSON text frames.
 
 Refused (:class:`MessageError`): unknown types, unknown fields, wrong types, values out of range, a
-key given twice, nesting deeper than :data:`MAX_DEPTH`, frames over :data:`MAX_MESSAGE_BYTES`. Size
-and depth are checked before the decoder runs.
+key given twice, nesting deeper than :data:`MAX_DEPTH`, frames over :data:`MAX_MESSAGE_BYTES` (from
+the server: :data:`MAX_SERVER_MESSAGE_BYTES`). Size and depth are checked before the decoder runs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ import msgspec
 from .types import ClientMessage, ServerMessage
 
 MAX_MESSAGE_BYTES = 64 * 1024
-"""The longest frame that is decoded, in bytes of UTF-8."""
+"""The longest frame of a client that is decoded, in bytes of UTF-8."""
+
+MAX_SERVER_MESSAGE_BYTES = 1024 * 1024
+"""The longest frame of the server: a :class:`.Welcome` names everyone who is there."""
 
 MAX_DEPTH = 8
 """The deepest nesting of JSON objects and arrays that is decoded."""
@@ -27,7 +30,7 @@ class MessageError(ValueError):
 
 
 class MessageTooLarge(MessageError):
-    """A frame over :data:`MAX_MESSAGE_BYTES`."""
+    """A frame that is too long."""
 
 
 _client_decoder: msgspec.json.Decoder[ClientMessage] = msgspec.json.Decoder(ClientMessage)
@@ -37,12 +40,12 @@ _encoder = msgspec.json.Encoder()
 
 def decode_client(frame: str | bytes) -> ClientMessage:
     """Decode a frame that a client sent. Raises :class:`MessageError`."""
-    return _decode(_client_decoder, frame)
+    return _decode(_client_decoder, frame, MAX_MESSAGE_BYTES)
 
 
 def decode_server(frame: str | bytes) -> ServerMessage:
     """Decode a frame that the server sent. Raises :class:`MessageError`."""
-    return _decode(_server_decoder, frame)
+    return _decode(_server_decoder, frame, MAX_SERVER_MESSAGE_BYTES)
 
 
 def encode(message: ClientMessage | ServerMessage) -> str:
@@ -57,8 +60,10 @@ _Message_T = TypeVar("_Message_T")
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 
 
-def _decode(decoder: msgspec.json.Decoder[_Message_T], frame: str | bytes) -> _Message_T:
-    data = _to_utf8(frame)
+def _decode(
+    decoder: msgspec.json.Decoder[_Message_T], frame: str | bytes, limit: int
+) -> _Message_T:
+    data = _to_utf8(frame, limit)
     _check_depth(data)
     try:
         message = decoder.decode(data)
@@ -73,15 +78,15 @@ def _decode(decoder: msgspec.json.Decoder[_Message_T], frame: str | bytes) -> _M
     return message
 
 
-def _to_utf8(frame: str | bytes) -> bytes:
-    if len(frame) <= MAX_MESSAGE_BYTES:
+def _to_utf8(frame: str | bytes, limit: int) -> bytes:
+    if len(frame) <= limit:
         try:
             data = frame.encode() if isinstance(frame, str) else frame
         except UnicodeEncodeError as error:
             raise MessageError("the frame is not valid Unicode") from error
-        if len(data) <= MAX_MESSAGE_BYTES:
+        if len(data) <= limit:
             return data
-    raise MessageTooLarge(f"the frame is longer than {MAX_MESSAGE_BYTES} bytes")
+    raise MessageTooLarge(f"the frame is longer than {limit} bytes")
 
 
 def _check_depth(data: bytes) -> None:

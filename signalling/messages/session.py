@@ -143,6 +143,9 @@ class Welcome(RoomMessage, tag="welcome", frozen=True):
     resume_window_s: float = 0.0
     """How long the seat is kept after the connection is lost, in seconds."""
 
+    at: float = 0.0
+    """The room's clock, in Unix seconds: the ``until`` of permissions and controls counts by it."""
+
 
 class PeerJoined(RoomMessage, tag="peer-joined", frozen=True):
     """Someone whom this client may see has joined, or is not what they were: their role has
