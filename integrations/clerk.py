@@ -35,6 +35,7 @@ from signalling.auth import (
     TokenError,
     TokenReader,
     VerifierSettings,
+    name_of,
     room_of,
     verified_email,
     words_of,
@@ -110,8 +111,7 @@ class ClerkSettings:
             )
         for party in self.authorized_parties:
             _check_origin(party)
-        named = self.access.host_roles | (self.access.viewer_roles or frozenset())
-        of_organizations = sorted(name for name in named if name.startswith("org:"))
+        of_organizations = sorted(name for name in self.access.named if name.startswith("org:"))
         if of_organizations and not self.organizations:
             raise ValueError(
                 f"organizations: {of_organizations[0]} counts in organizations that are named:"
@@ -172,6 +172,7 @@ class ClerkVerifier:
                 roles=roles,
                 room=room_of(claims, "room"),
                 email=verified_email(claims),
+                name=name_of(claims, "name"),
             )
         )
 

@@ -14,13 +14,16 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import jwt
 from jwt.utils import base64url_decode
 
 from .jwks import KeySet, KeysUnavailable, UnknownKey, key_source
 from .messages import Role
+
+if TYPE_CHECKING:
+    from .rooms.events import Mark
 
 __all__ = [
     "AccessRules",
@@ -34,11 +37,18 @@ __all__ = [
     "TokenVerifier",
     "Verifier",
     "VerifierSettings",
+    "name_of",
+    "room_of",
     "verified_email",
+    "words_of",
 ]
 
 ALGORITHM = "RS256"
 ANY_ROOM = "*"
+GUEST_ROLES: tuple[Role, ...] = ("admin", "moderator", "player", "viewer")
+"""What someone who does not host may be, the most first."""
+
+MAX_NAME = 64  # characters
 REQUIRED_CLAIMS = ("iss", "sub", "iat", "exp")
 
 
@@ -68,9 +78,27 @@ class Identity:
     expires_at: float
     """When the token stops being accepted (leeway included), in seconds of Unix time."""
 
+    marks: frozenset[Mark] = frozenset()
+    """What else the token says of its bearer, for the room's policy."""
+
+    name: str = ""
+    """What others may call the bearer, by the issuer's word; empty: the issuer does not say."""
+
+    def role_for(self, room: str, wanted: Role) -> Role | None:
+        """What the bearer becomes in ``room``; ``None``: they may not enter.
+
+        Who wants to be a ``viewer`` becomes the most that the token lets them be short of ``host``:
+        nobody hosts without asking to.
+        """
+        if self.room not in (ANY_ROOM, room):
+            return None
+        if wanted == "viewer":
+            return next((role for role in GUEST_ROLES if role in self.roles), None)
+        return wanted if wanted in self.roles else None
+
     def permits(self, room: str, role: Role) -> bool:
         """Whether the bearer may enter ``room`` as ``role``."""
-        return self.room in (ANY_ROOM, room) and role in self.roles
+        return self.role_for(room, role) is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,16 +118,38 @@ class Bearer:
     email: str | None = None
     """An address that the issuer has *verified*."""
 
+    name: str = ""
+    """As in :class:`Identity`."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class AccessRules:
-    """What bearers may do here. Raises :class:`ValueError` naming the field that makes no sense."""
+    """What bearers may do here: which of the issuer's own roles and permissions make which of ours.
+
+    A bearer has all the roles whose sets name one of theirs. Raises :class:`ValueError` naming the
+    field that makes no sense.
+    """
+
+    admin_roles: frozenset[str] = frozenset({"admin"})
+    """Those that make an admin, in every room that the token is good for. Empty: nobody is."""
 
     host_roles: frozenset[str] = frozenset({"host"})
-    """The issuer's roles and permissions that let host. Empty: nobody hosts."""
+    """Those that let host. Empty: nobody hosts."""
+
+    moderator_roles: frozenset[str] = frozenset({"moderator"})
+    """Those that make a moderator."""
+
+    player_roles: frozenset[str] = frozenset({"player"})
+    """Those that let play."""
 
     viewer_roles: frozenset[str] | None = frozenset({"viewer"})
     """Those that let watch. ``None``: every bearer of a good token may."""
+
+    follower_roles: frozenset[str] = frozenset({"follower"})
+    """Those that say: a follower of whoever hosts the rooms that the token is good for."""
+
+    subscriber_roles: frozenset[str] = frozenset({"subscriber"})
+    """Those that say: a subscriber, likewise."""
 
     any_room: bool = False
     """Whether a token that names no room is good for every room, or for none."""
@@ -113,6 +163,12 @@ class AccessRules:
             if not domain or "@" in domain or domain != domain.strip().lower():
                 raise ValueError(f"email_domains: {domain!r} is not a domain such as play.example")
 
+    @property
+    def named(self) -> frozenset[str]:
+        """All the issuer's roles and permissions that count for something here."""
+        marks = self.follower_roles | self.subscriber_roles
+        return marks.union(*(names or () for names in self._roles().values()))
+
     def identity(self, bearer: Bearer) -> Identity:
         """Raises :class:`NotPermitted` for whom nothing is permitted."""
         if self.email_domains and _domain(bearer.email) not in self.email_domains:
@@ -120,14 +176,34 @@ class AccessRules:
         room = bearer.room or (ANY_ROOM if self.any_room else None)
         if room is None:
             raise NotPermitted("the token names no room")
-        roles: set[Role] = set()
-        if self.host_roles & bearer.roles:
-            roles.add("host")
-        if self.viewer_roles is None or self.viewer_roles & bearer.roles:
-            roles.add("viewer")
+        has = bearer.roles
+        roles = {role for role, names in self._roles().items() if names is None or names & has}
         if not roles:
             raise NotPermitted("the token names no role that lets host or watch")
-        return Identity(bearer.subject, room, frozenset(roles), bearer.expires_at)
+        marks: set[Mark] = set()
+        if room != ANY_ROOM:
+            marks.add("link")
+        if self.follower_roles & has:
+            marks.add("follower")
+        if self.subscriber_roles & has:
+            marks.add("subscriber")
+        return Identity(
+            bearer.subject,
+            room,
+            frozenset(roles),
+            bearer.expires_at,
+            frozenset(marks),
+            bearer.name,
+        )
+
+    def _roles(self) -> dict[Role, frozenset[str] | None]:
+        return {
+            "admin": self.admin_roles,
+            "host": self.host_roles,
+            "moderator": self.moderator_roles,
+            "player": self.player_roles,
+            "viewer": self.viewer_roles,
+        }
 
 
 class TokenVerifier(Protocol):
@@ -176,6 +252,9 @@ class VerifierSettings:
 
     room_claim: str = "room"
     """The claim with the room, or ``*``; a path likewise."""
+
+    name_claim: str = "name"
+    """The claim with what others may call the bearer; a path likewise."""
 
     access: AccessRules = field(default_factory=AccessRules)
     """What the bearers of these tokens may do."""
@@ -335,6 +414,7 @@ class Verifier:
                 roles=words_of(claims, settings.role_claim),
                 room=room_of(claims, settings.room_claim),
                 email=verified_email(claims),
+                name=name_of(claims, settings.name_claim),
             )
         )
 
@@ -362,6 +442,15 @@ def room_of(claims: dict[str, Any], name: str) -> str | None:
     if not isinstance(value, str) or not value:
         raise TokenError(f"the token's {name} names no room")
     return value
+
+
+def name_of(claims: dict[str, Any], name: str) -> str:
+    """What others may call the bearer: printable, one line, cut to what fits. May be empty."""
+    value = _find(claims, name)
+    if not isinstance(value, str):
+        return ""
+    words = "".join(c if c.isprintable() else " " for c in value[: 4 * MAX_NAME]).split()
+    return " ".join(words)[:MAX_NAME].rstrip()
 
 
 def verified_email(claims: dict[str, Any]) -> str | None:

@@ -25,7 +25,6 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from .auth import ALGORITHM, Verifier, VerifierSettings
 from .jwks import MIN_RSA_BITS, KeySet
-from .messages import Role
 from .net import is_loopback
 
 log = logging.getLogger(__name__)
@@ -120,8 +119,11 @@ class DevIssuer:
                 raise DevModeError(f"cannot write the dev key {path}: {error.strerror}") from error
         return cls.load(path)
 
-    def mint(self, subject: str, room: str, role: Role, lifetime_s: float = 3600.0) -> str:
-        """A token for ``room`` (``*``: any) as ``role``, good for ``lifetime_s`` seconds."""
+    def mint(self, subject: str, room: str, role: str, lifetime_s: float = 3600.0) -> str:
+        """A token for ``room`` (``*``: any) as ``role``, good for ``lifetime_s`` seconds.
+
+        ``role`` may be several words: each :data:`.messages.Role`, ``follower``, ``subscriber``.
+        """
         now = int(time.time())
         claims = {
             "iss": ISSUER,

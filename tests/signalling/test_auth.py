@@ -78,25 +78,35 @@ def make(tmp_path):
 async def test_a_good_token_gives_its_identity(make):
     payload = claims()
     identity = await make(leeway_s=3.0).verify(sign(payload))
-    assert identity == Identity("user-1", "doom", frozenset({"viewer"}), payload["exp"] + 3.0)
+    assert identity == Identity(
+        "user-1", "doom", frozenset({"viewer"}), payload["exp"] + 3.0, frozenset({"link"})
+    )
 
 
 @pytest.mark.parametrize(
-    ("granted", "asked", "permitted"),
+    ("room", "roles", "asked", "becomes"),
     [
-        (("doom", "viewer"), ("doom", "viewer"), True),
-        (("doom", "host"), ("doom", "host"), True),
-        (("*", "host"), ("doom", "host"), True),
-        (("doom", "viewer"), ("doom", "host"), False),
-        (("doom", "host"), ("doom", "viewer"), False),
-        (("doom", "viewer"), ("quake", "viewer"), False),
-        (("*", "viewer"), ("quake", "host"), False),
-        (("doom", "viewer"), ("*", "viewer"), False),
+        ("doom", "viewer", ("doom", "viewer"), "viewer"),
+        ("doom", "host", ("doom", "host"), "host"),
+        ("*", "host", ("doom", "host"), "host"),
+        ("doom", "viewer", ("doom", "host"), None),
+        ("doom", "host", ("doom", "viewer"), None),
+        ("doom", "viewer", ("quake", "viewer"), None),
+        ("*", "viewer", ("quake", "host"), None),
+        ("doom", "viewer", ("*", "viewer"), None),
+        ("doom", "player", ("doom", "viewer"), "player"),
+        ("doom", "moderator player viewer", ("doom", "viewer"), "moderator"),
+        ("doom", "viewer host admin", ("doom", "viewer"), "admin"),
+        ("doom", "viewer host admin", ("doom", "host"), "host"),
+        ("doom", "admin moderator player viewer", ("doom", "host"), None),
+        ("doom", "moderator player", ("doom", "player"), "player"),
+        ("doom", "moderator", ("doom", "player"), None),
     ],
 )
-def test_an_identity_permits_what_it_names(granted, asked, permitted):
-    room, role = granted
-    assert Identity("u", room, frozenset({role}), 0.0).permits(*asked) is permitted
+def test_who_comes_in_becomes_the_most_that_they_may_be_and_hosts_only_on_asking(
+    room, roles, asked, becomes
+):
+    assert Identity("u", room, frozenset(roles.split()), 0.0).role_for(*asked) == becomes
 
 
 @pytest.mark.parametrize(
@@ -126,7 +136,7 @@ def test_an_identity_permits_what_it_names(granted, asked, permitted):
         ({"room": ""}, "room"),
         ({"room": ["doom"]}, "room"),
         ({"role": None}, "role"),
-        ({"role": "admin"}, "role"),
+        ({"role": "king"}, "role"),
         ({"role": 7}, "role"),
         ({"role": ["host", 7]}, "role"),
     ],
@@ -187,19 +197,63 @@ async def test_a_token_needs_no_start_and_one_in_the_future_counts(make):
 
 
 @pytest.mark.parametrize(
-    ("role", "hosts", "watches"),
+    ("role", "roles"),
     [
-        ("host", True, False),
-        ("viewer", False, True),
-        ("viewer host", True, True),
-        (["host", "viewer"], True, True),
-        (["player", "host"], True, False),
+        ("host", {"host"}),
+        ("viewer host", {"viewer", "host"}),
+        (["host", "viewer"], {"viewer", "host"}),
+        (["king", "admin"], {"admin"}),
+        ("admin host moderator player viewer", {"admin", "host", "moderator", "player", "viewer"}),
     ],
 )
-async def test_each_role_gives_what_it_says(make, role, hosts, watches):
-    identity = await make().verify(sign(claims(role=role)))
-    assert identity.permits("doom", "host") is hosts
-    assert identity.permits("doom", "viewer") is watches
+async def test_each_role_gives_what_it_says(make, role, roles):
+    assert (await make().verify(sign(claims(role=role)))).roles == roles
+
+
+async def test_each_of_our_roles_has_names_of_the_issuers(make):
+    access = AccessRules(
+        admin_roles=frozenset({"boss"}),
+        host_roles=frozenset({"streamer", "boss"}),
+        moderator_roles=frozenset({"mod"}),
+        player_roles=frozenset({"gamer"}),
+        viewer_roles=frozenset({"member"}),
+    )
+    verifier = make(access=access)
+    for names, roles in (
+        ("boss", {"admin", "host"}),
+        ("streamer", {"host"}),
+        ("mod gamer member", {"moderator", "player", "viewer"}),
+    ):
+        assert (await verifier.verify(sign(claims(role=names)))).roles == roles
+    with pytest.raises(NotPermitted):
+        await verifier.verify(sign(claims(role="admin host moderator player viewer")))
+
+
+@pytest.mark.parametrize(
+    ("room", "role", "marks"),
+    [
+        ("doom", "viewer", {"link"}),
+        ("*", "viewer", set()),
+        ("*", "viewer follower", {"follower"}),
+        ("doom", "viewer subscriber follower", {"link", "follower", "subscriber"}),
+    ],
+)
+async def test_marks_say_what_the_token_says(make, room, role, marks):
+    assert (await make().verify(sign(claims(room=room, role=role)))).marks == marks
+
+
+@pytest.mark.parametrize(
+    ("name", "becomes"),
+    [
+        ("Ann", "Ann"),
+        ("  Ann\n\u202eOfficial  Host\x00 ", "Ann Official Host"),
+        ("x" * 5000, "x" * 64),
+        (7, ""),
+        (None, ""),
+    ],
+)
+async def test_a_name_is_a_short_line_of_what_can_be_seen(make, name, becomes):
+    assert (await make().verify(sign(claims(name=name)))).name == becomes
 
 
 @pytest.mark.parametrize(

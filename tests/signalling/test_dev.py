@@ -25,6 +25,12 @@ async def test_a_minted_token_is_what_was_asked_for(issuer):
     assert (identity.subject, identity.room, identity.roles) == ("me", "doom", {"host"})
 
 
+@pytest.mark.parametrize("role", ["admin", "host", "moderator", "player", "viewer"])
+async def test_it_mints_every_role_and_mark(issuer, role):
+    identity = await issuer.verifier().verify(issuer.mint("me", "*", f"{role} follower"))
+    assert (identity.roles, identity.marks) == ({role}, {"follower"})
+
+
 async def test_a_token_lives_as_long_as_asked(issuer):
     with pytest.raises(TokenExpired):
         await issuer.verifier().verify(issuer.mint("me", "doom", "host", -1))
