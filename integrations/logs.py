@@ -18,7 +18,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, TextIO
 
@@ -26,6 +25,7 @@ import structlog
 from structlog.contextvars import bind_contextvars, bound_contextvars, unbind_contextvars
 from structlog.types import EventDict, Processor, WrappedLogger
 
+from .config.section import Section
 from .scrub import Scrubber
 
 __all__ = ["LogSettings", "bind", "configure_logs", "correlated", "unbind"]
@@ -36,8 +36,7 @@ _QUIET = ("aioice", "aiortc", "websockets")
 """Libraries that tell every frame or address below WARNING."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class LogSettings:
+class LogSettings(Section):
     """What is logged, and how."""
 
     level: Literal["debug", "info", "warning", "error"] = "warning"

@@ -8,18 +8,34 @@ records them with the times that the page gives. Nothing is traced per frame or 
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
 Attribute = str | int | float | bool
 
-MAX_REPORTED_S = 120.0
-"""The longest span, and the greatest age, that is believed of a client's report, in seconds."""
+MAX_REPORTED_S = 600.0
+"""How far a client's report may reach into the past or the future, in seconds."""
+
+ROOT_SPAN = "viewer.start"
+"""The span from the click to the first frame; the page's report makes it."""
 
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
-_SPAN_NAME = re.compile(r"[a-z][a-z0-9_.-]{0,47}")
+
+
+class ReportedSpan(Protocol):
+    """Something that took a client time, as its report has it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def start_ms(self) -> float: ...
+
+    @property
+    def duration_ms(self) -> float: ...
 
 
 class Span(Protocol):
@@ -148,11 +164,30 @@ def valid_traceparent(text: str) -> bool:
     return bool(text) and parse_traceparent(text) is not None
 
 
-def believable(name: str, start: float, duration_s: float, *, now: float) -> bool:
-    """Whether a client's report of a span may be kept. Times in seconds, of Unix time."""
-    return (
-        _SPAN_NAME.fullmatch(name) is not None
-        and 0 <= duration_s <= MAX_REPORTED_S
-        and now - MAX_REPORTED_S <= start
-        and start + duration_s <= now + MAX_REPORTED_S
-    )
+def keep_report(
+    tracer: Tracer, traceparent: str, spans: Sequence[ReportedSpan], *, now: float
+) -> float | None:
+    """Keep what a client measured: a span that holds them all, and each as its child.
+
+    ``traceparent`` is the one of the client's hello: the id of the span that holds them all, so
+    that what the server and the host did meanwhile stands under it too. ``now`` in seconds of Unix
+    time; of clocks that differ from ours by more than :data:`MAX_REPORTED_S` nothing is kept.
+
+    Returns how long it took in all, in seconds; ``None`` when nothing was kept.
+    """
+    times = [
+        (span.start_ms / 1000, span.duration_ms / 1000)
+        for span in spans
+        if math.isfinite(span.start_ms) and math.isfinite(span.duration_ms)
+    ]
+    if not times or len(times) < len(spans) or not valid_traceparent(traceparent):
+        return None
+    begin = min(start for start, _ in times)
+    end = max(start + duration for start, duration in times)
+    if not (now - MAX_REPORTED_S <= begin <= end <= now + MAX_REPORTED_S):
+        return None
+    whole = end - begin
+    tracer.record(ROOT_SPAN, parent="", span=traceparent, start=begin, duration_s=whole)
+    for span, (start, duration) in zip(spans, times, strict=True):
+        tracer.record(span.name, parent=traceparent, start=start, duration_s=duration)
+    return whole
