@@ -64,11 +64,14 @@ def _decode(
     decoder: msgspec.json.Decoder[_Message_T], frame: str | bytes, limit: int
 ) -> _Message_T:
     data = _to_utf8(frame, limit)
-    _check_depth(data)
+    objects = data.count(b"{")
+    if objects + data.count(b"[") > MAX_DEPTH:
+        _check_depth(data)
     try:
         message = decoder.decode(data)
         # msgspec keeps the last of two equal keys; another reader may keep the first.
-        json.loads(data, object_pairs_hook=_refuse_duplicates, parse_int=str, parse_float=str)
+        if objects != 1 or not _names_each_key_once(data, type(message)):
+            json.loads(data, object_pairs_hook=_refuse_duplicates, parse_int=str, parse_float=str)
     except MessageError:
         raise
     except UnicodeError as error:
@@ -90,8 +93,6 @@ def _to_utf8(frame: str | bytes, limit: int) -> bytes:
 
 
 def _check_depth(data: bytes) -> None:
-    if data.count(b"{") + data.count(b"[") <= MAX_DEPTH:
-        return
     depth = 0
     for byte in _STRING.sub(b"", data):
         if byte in b"{[":
@@ -100,6 +101,28 @@ def _check_depth(data: bytes) -> None:
                 raise MessageError(f"the frame is nested deeper than {MAX_DEPTH} levels")
         elif byte in b"}]":
             depth -= 1
+
+
+_keys: dict[type, tuple[tuple[bytes, int], ...]] = {}
+
+
+def _names_each_key_once(data: bytes, kind: type[msgspec.Struct]) -> bool:
+    """Whether a valid frame with one object certainly has no key twice; ``False``: it may.
+
+    The fields' names are ASCII letters, so a key is its name in quotes, or it is spelled with a
+    ``\\u`` escape. A value that is some field's name counts as a key here, but for the type's.
+    """
+    if b"\\u" in data:
+        return False
+    keys = _keys.get(kind)
+    if keys is None:
+        tag = kind.__struct_config__.tag
+        names = ["type", *(field.encode_name for field in msgspec.structs.fields(kind))]
+        _keys[kind] = keys = tuple((f'"{name}"'.encode(), 1 + (name == tag)) for name in names)
+    for key, times in keys:  # noqa: SIM110  # a generator would cost as much as all the counts
+        if data.count(key) > times:
+            return False
+    return True
 
 
 def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> None:

@@ -96,6 +96,18 @@ def test_the_server_takes_no_messages_of_its_own(message):
         ('{"type":"ping","at":1,"at":1}', "twice"),
         ('{"type":"ping","at":1,"\\u0061t":1}', "twice"),
         ('{"type":"bye","type":"bye"}', "twice"),
+        ('{"type":"candidate","peer":"p","candidate":"a","candidate":"b"}', "twice"),
+        ('{"type":"candidate","type":"candidate","peer":"p","candidate":"a"}', "twice"),
+        ('{"type":"candidate","peer":"p","candidate":"{","peer" :"q"}', "twice"),
+        (
+            '{"type":"hello","token":"","room":"a","role":"host","resume":{"peer":"p","secret":"s",'
+            '"seq":1,"seq":2}}',
+            "twice",
+        ),
+        (
+            '{"type":"trace","spans":[{"name":"a","start_ms":1,"duration_ms":1,"name":"b"}]}',
+            "twice",
+        ),
         ('{"type":"answer","peer":"a b","sdp":"v"}', "peer"),
         ('{"type":"answer","peer":"a\\n","sdp":"v"}', "peer"),
         ('{"type":"answer","peer":"","sdp":"v"}', "peer"),
