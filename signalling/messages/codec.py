@@ -106,7 +106,7 @@ def _check_depth(data: bytes) -> None:
 _keys: dict[type, tuple[tuple[bytes, int], ...]] = {}
 
 
-def _names_each_key_once(data: bytes, kind: type[msgspec.Struct]) -> bool:
+def _names_each_key_once(data: bytes, kind: type[Any]) -> bool:
     """Whether a valid frame with one object certainly has no key twice; ``False``: it may.
 
     The fields' names are ASCII letters, so a key is its name in quotes, or it is spelled with a

@@ -100,11 +100,6 @@ def test_the_server_takes_no_messages_of_its_own(message):
         ('{"type":"candidate","type":"candidate","peer":"p","candidate":"a"}', "twice"),
         ('{"type":"candidate","peer":"p","candidate":"{","peer" :"q"}', "twice"),
         (
-            '{"type":"hello","token":"","room":"a","role":"host","resume":{"peer":"p","secret":"s",'
-            '"seq":1,"seq":2}}',
-            "twice",
-        ),
-        (
             '{"type":"trace","spans":[{"name":"a","start_ms":1,"duration_ms":1,"name":"b"}]}',
             "twice",
         ),
