@@ -9,6 +9,8 @@ from .envelope import Event, EventError, decode_event, encode_event, validate
 from .log import NEWEST, OLDEST, Backlog, DeadLetter, EventLog, EventsUnavailable, Retention
 from .memory_log import MemoryLog
 from .middleware import Deduplicate, Handler, Middleware, Traced
+from .outbox import Outbox
+from .records import RecordEvents
 from .redis_log import RedisLog
 from .routing import Route, all_of, from_source, in_room
 from .subscription import Subscription, SubscriptionSettings
@@ -28,6 +30,8 @@ __all__ = [
     "Handler",
     "MemoryLog",
     "Middleware",
+    "Outbox",
+    "RecordEvents",
     "RedisLog",
     "Retention",
     "Route",
