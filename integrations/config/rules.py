@@ -1,0 +1,132 @@
+"""What single values cannot tell: settings that do not go together, or not in this profile."""
+
+from __future__ import annotations
+
+import ipaddress
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from signalling.net import is_loopback
+from signalling.redis.client import RedisSettings
+
+from .names import FIELDS, Problem, Value, is_secret
+from .tree import Settings
+
+
+def broken_rules(
+    settings: Settings, given: Mapping[str, Value], bad: set[str], file: Path | None
+) -> list[Problem]:
+    """All that are broken. Those that touch a setting of ``bad`` are passed over: its value is not
+    known.
+    """
+    found = []
+    for rule in (_identity, _reach, _redis, _reports, _telemetry):
+        for names, text in rule(settings):
+            name = names.split()[0]
+            if bad.isdisjoint(names.split()):
+                found.append(Problem(name, text, given[name].origin if name in given else ""))
+    found += [Problem(name, text) for name, text in _private(settings, given, file)]
+    return found
+
+
+Broken = Iterator[tuple[str, str]]
+"""The names of the settings that a rule is about, the one to change first, and what is wrong."""
+
+
+def _identity(settings: Settings) -> Broken:
+    identity = settings.identity
+    if identity.dev:
+        if settings.serious:
+            text = f"gives tokens to anyone on this machine: not in {settings.environment}"
+            yield "identity.dev environment", text
+        if settings.public:
+            text = f"binds to loopback alone, and server.host is {settings.server.host!r}"
+            yield "identity.dev server.host", text
+        return
+    if identity.clerk_publishable_key:
+        for name in ("issuer", "audience"):
+            if getattr(identity, name):
+                text = "identity.clerk_publishable_key says it already"
+                yield f"identity.{name} identity.clerk_publishable_key", text
+        if not identity.authorized_parties:
+            text = "identity.clerk_publishable_key needs it: the page that people sign in to"
+            yield "identity.authorized_parties identity.clerk_publishable_key", text
+        return
+    if identity.issuer and not identity.jwks:
+        yield "identity.jwks identity.issuer", "where are the issuer's keys?"
+    if identity.jwks and not identity.issuer:
+        yield "identity.issuer identity.jwks", "whose keys are these?"
+    if identity.issuer and not (identity.audience or identity.authorized_parties):
+        text = "this or identity.authorized_parties must say for whom tokens are made"
+        yield "identity.audience identity.issuer identity.authorized_parties", text
+
+
+def _reach(settings: Settings) -> Broken:
+    server = settings.server
+    for name in ("certificate", "key"):
+        path = getattr(server.tls, name)
+        other = {"certificate": "key", "key": "certificate"}[name]
+        if path is not None and getattr(server.tls, other) is None:
+            yield f"server.tls.{other} server.tls.{name}", f"server.tls.{name} needs it"
+        if path is not None and not path.is_file():
+            yield f"server.tls.{name}", f"{path} is not a file"
+    for network in server.trusted_proxies:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError as error:
+            yield "server.trusted_proxies", str(error)
+    for origin in server.origins:
+        parts = urlsplit(origin)
+        if parts.scheme not in ("http", "https") or origin != f"{parts.scheme}://{parts.netloc}":
+            yield "server.origins", f"{origin!r} is no origin: https://HOST or https://HOST:PORT"
+        elif settings.serious and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+            text = f"{origin} can be tampered with on its way: not in {settings.environment}"
+            yield "server.origins environment", text
+    secured = server.tls.certificate or server.trusted_proxies
+    if settings.serious and settings.public and not secured:
+        text = (
+            f"in {settings.environment} the server needs TLS, or a proxy that has it:"
+            " set server.tls or server.trusted_proxies"
+        )
+        yield "server.tls.certificate server.trusted_proxies server.host environment", text
+
+
+def _redis(settings: Settings) -> Broken:
+    redis = settings.redis
+    url = redis.url.get_secret_value()
+    if url:
+        try:
+            RedisSettings(url=url, prefix=redis.prefix, lease_s=redis.lease_s)
+        except ValueError as error:
+            field, _, text = str(error).partition(": ")
+            yield f"redis.{field} redis.url redis.prefix redis.lease_s", text
+
+
+def _reports(settings: Settings) -> Broken:
+    parts = urlsplit(settings.sentry.dsn.get_secret_value())
+    if any(parts) and not (parts.scheme and parts.username and parts.path.strip("/").isdigit()):
+        yield "sentry.dsn", "is not a Sentry DSN: https://KEY@HOST/PROJECT"
+
+
+def _telemetry(settings: Settings) -> Broken:
+    telemetry = settings.telemetry
+    parts = urlsplit(telemetry.endpoint)
+    if telemetry.endpoint and (parts.scheme not in ("http", "https") or not parts.hostname):
+        yield "telemetry.endpoint", "takes http://HOST:4318/v1/traces, or https"
+    try:
+        telemetry.parsed_headers()
+    except ValueError as error:
+        yield "telemetry.headers", str(error).partition(": ")[2]
+
+
+def _private(settings: Settings, given: Mapping[str, Value], file: Path | None) -> Broken:
+    """Secrets in a file that everybody may read are none."""
+    if not settings.serious or file is None or not file.is_file():
+        return
+    if file.stat().st_mode & stat.S_IROTH:
+        for name, value in given.items():
+            if is_secret(FIELDS[name]) and value.origin == f"file {file}":
+                text = f"is a secret, and everybody may read {file}: take that right away"
+                yield name, text

@@ -1,0 +1,261 @@
+"""The settings: every one of them, its unit, its default.
+
+A setting's name is its path, as ``server.port``; the environment has it as
+``PLAYCAST_SERVER__PORT`` and a secret directory as a file ``server__port``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from signalling.messages import IceServer
+from signalling.net import is_loopback
+
+from ..errors import SentrySettings
+from ..logs import LogSettings
+from ..tracing import TelemetrySettings
+from .section import Count, Port, Seconds, SecretWords, Section, Words
+
+Environment = Literal["development", "test", "staging", "production"]
+
+DEFAULTS: dict[str, dict[str, object]] = {
+    "staging": {"logs.format": "json", "logs.level": "info"},
+    "production": {"logs.format": "json", "logs.level": "info"},
+}
+"""What a profile sets where nothing else does, by the setting's name."""
+
+
+def normal(environment: object) -> object:
+    """The profile that somebody means who writes it in capitals, or with a space."""
+    return environment.strip().lower() if isinstance(environment, str) else environment
+
+
+class Tls(Section):
+    """A certificate of the server's own. Read again when the files change."""
+
+    certificate: Path | None = None
+    """PEM file with the certificate and those that vouch for it."""
+
+    key: Path | None = None
+    """PEM file with its private key."""
+
+
+class Limits(Section):
+    """What one client may ask of the server. Rates are token buckets: so many at once, then so many
+    a second."""
+
+    connections: Count = 20_000
+    """Connections of one server."""
+
+    connections_per_address: Count = 200
+    """Connections from one address."""
+
+    rooms: Count = 10_000
+    """Rooms on one server."""
+
+    members: Count = 1_000
+    """Members of one room."""
+
+
+class Server(Section):
+    """``playcast serve``: where it listens, and for whom."""
+
+    host: str = "127.0.0.1"
+    """Address or name to listen on; empty for all."""
+
+    port: Port = 8080
+    """TCP port; 0 is any free one."""
+
+    origins: Words = ()
+    """Pages that may connect besides our own, as ``https://play.example``."""
+
+    trusted_proxies: Words = ()
+    """Networks of proxies whose ``X-Forwarded-For`` is believed, as ``10.0.0.0/8``."""
+
+    tls: Tls = Tls()
+    limits: Limits = Limits()
+
+
+class Identity(Section):
+    """Whose tokens are accepted, and what they let do."""
+
+    dev: bool = False
+    """Make a key and tokens of our own; loopback only, and in development only."""
+
+    clerk_publishable_key: str = ""
+    """The Clerk instance whose sessions are accepted: ``pk_…``."""
+
+    issuer: str = ""
+    """The ``iss`` of the tokens that are accepted."""
+
+    jwks: str = ""
+    """Where the issuer's keys are: a URL, or a file."""
+
+    audience: str = ""
+    """The ``aud`` that tokens are made for."""
+
+    authorized_parties: Words = ()
+    """The pages that tokens are made for (``azp``), as ``https://play.example``."""
+
+    allow_missing_party: bool = False
+    """Take tokens without ``azp`` too: a desktop host's."""
+
+    leeway_s: Annotated[float, Field(ge=0, le=300)] = 5.0
+    """How far the issuer's clock may be from ours, in seconds."""
+
+    host_roles: Words = ()
+    """Roles or permissions that let host; empty: ``host``."""
+
+    viewer_roles: Words = ()
+    """Those that let watch; ``*`` is everyone; empty: ``viewer``, with Clerk everyone."""
+
+    role_claim: str = ""
+    """Where tokens have their roles, as ``realm_access.roles``; empty: ``role``."""
+
+    any_room: bool = False
+    """Tokens that name no room are good for every room; with Clerk they always are."""
+
+    clerk_organizations: Words = ()
+    """Organizations whose roles count; ``*`` is any."""
+
+    email_domains: Words = ()
+    """Only who has a verified e-mail address in one of these."""
+
+
+class Redis(Section):
+    """The Redis that several servers share."""
+
+    url: SecretStr = SecretStr("")
+    """``redis://USER:PASSWORD@HOST:6379/0`` and its kin; empty: one server alone."""
+
+    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")] = "playcast:"
+    """How every key and channel begins."""
+
+    lease_s: Seconds = 5.0
+    """How long clients of a server that has died stay in their rooms, in seconds."""
+
+
+class Turn(Section):
+    """STUN and TURN servers that clients are told of."""
+
+    stun: Words = ()
+    """``stun:HOST:PORT``."""
+
+    static: SecretWords = ()
+    """TURN servers with a fixed login: ``turn:USER:PASSWORD@HOST:PORT``."""
+
+    @field_validator("stun")
+    @classmethod
+    def _stun(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        for url in urls:
+            IceServer.parse(url)
+        return urls
+
+    @field_validator("static")
+    @classmethod
+    def _static(cls, urls: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for number, url in enumerate(urls, 1):
+            try:
+                IceServer.parse(url.get_secret_value())
+            except ValueError:
+                # What is wrong with it may hold the password.
+                raise ValueError(f"number {number} is not turn:USER:PASSWORD@HOST:PORT") from None
+        return urls
+
+
+class Host(Section):
+    """``playcast host``: defaults of its options."""
+
+    signalling: str = ""
+    """The server to join, ``wss://…/ws``; empty: one of its own."""
+
+    token: SecretStr = SecretStr("")
+    """What that server asks for."""
+
+    room: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "play"
+    """The room to stream in."""
+
+    source: Literal["auto", "x11", "pattern", "game"] = "auto"
+    """A display, a test picture or a game of its own."""
+
+    fps: Annotated[int, Field(ge=1, le=240)] = 60
+    """Frames a second, at most."""
+
+    bitrate: Annotated[int, Field(ge=100_000, le=1_000_000_000)] = 8_000_000
+    """Bits a second, at most."""
+
+    bind: Words = ()
+    """Addresses for media; empty: loopback, or with a server every one."""
+
+    udp_port: Port = 0
+    """UDP port for all media; 0 is any."""
+
+    announce: Words = ()
+    """Addresses that viewers see instead, as ``203.0.113.5`` or with a port."""
+
+    max_viewers: Annotated[int, Field(ge=1, le=10_000)] = 32
+    """At a time."""
+
+
+class View(Section):
+    """``playcast view``: defaults of its options."""
+
+    token: SecretStr = SecretStr("")
+    """For links that hold none."""
+
+    jitter_ms: Annotated[int, Field(ge=0, le=2000)] = 0
+    """Even out so much of the network's jitter, in milliseconds."""
+
+    wait_s: Seconds = 15.0
+    """How long to wait for a picture, in seconds."""
+
+
+class Settings(BaseSettings):
+    """The tree."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+        validate_default=True,
+    )
+
+    environment: Annotated[Environment, BeforeValidator(normal)] = "development"
+    """The profile: what is allowed and what is the default depends on it."""
+
+    server: Server = Server()
+    identity: Identity = Identity()
+    redis: Redis = Redis()
+    turn: Turn = Turn()
+    host: Host = Host()
+    view: View = View()
+    logs: LogSettings = LogSettings()
+    sentry: SentrySettings = SentrySettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is handed in, and nothing else: :mod:`.sources` reads, and knows where from."""
+        return (init_settings,)
+
+    @property
+    def serious(self) -> bool:
+        """Whether others than its developers may depend on it."""
+        return self.environment in ("staging", "production")
+
+    @property
+    def public(self) -> bool:
+        """Whether the server listens where other machines reach it."""
+        return not is_loopback(self.server.host)
