@@ -35,11 +35,8 @@ from signalling.auth import (
     TokenError,
     TokenReader,
     VerifierSettings,
-    name_of,
-    room_of,
-    verified_email,
-    words_of,
 )
+from signalling.claims import name_of, room_of, verified_email, words_of
 from signalling.jwks import KeySet
 
 __all__ = [

@@ -149,7 +149,7 @@ class DevIssuer:
             return document
 
         log.warning("dev mode: tokens are signed with a key of our own; loopback only")
-        settings = VerifierSettings(issuer=ISSUER, audience=AUDIENCE, jwks="", leeway_s=0.0)
+        settings = VerifierSettings(issuer=ISSUER, audience=AUDIENCE, leeway_s=0.0)
         return Verifier(settings, keys=KeySet(source), loopback_only=True)
 
     def _pem(self) -> bytes:

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from .auth import Identity, TokenError, TokenExpired, TokenVerifier
+from .identity import Identity, TokenError, TokenExpired, TokenVerifier
 from .messages import Role
 
 __all__ = [
@@ -165,7 +165,7 @@ class Invitations:
     def verify(self, token: str) -> Identity:
         """The identity that an invitation proves: all who come by the same one share a subject.
 
-        Raises :class:`.auth.TokenExpired` or another :class:`.auth.TokenError`.
+        Raises :class:`.identity.TokenExpired` or another :class:`.identity.TokenError`.
         """
         found = _FORM.fullmatch(token)
         if found is None:
@@ -192,7 +192,7 @@ class Invitations:
 
 
 class InvitedOrVerified:
-    """A :class:`.auth.TokenVerifier` that takes invitations besides another verifier's tokens."""
+    """A :class:`.identity.TokenVerifier`: invitations, and another verifier's tokens."""
 
     def __init__(self, verifier: TokenVerifier, invitations: Invitations) -> None:
         """``verifier`` is closed with it."""
@@ -204,7 +204,7 @@ class InvitedOrVerified:
         return self._verifier.loopback_only
 
     async def verify(self, token: str) -> Identity:
-        """See :meth:`.auth.TokenVerifier.verify`."""
+        """See :meth:`.identity.TokenVerifier.verify`."""
         if is_invitation(token):
             return self._invitations.verify(token)
         return await self._verifier.verify(token)

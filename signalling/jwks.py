@@ -2,10 +2,11 @@
 
 Keys are fetched on first use, again when they are older than ``lifetime_s``, and again when a token
 names a key that is not among them (the issuer has rotated), but never sooner than ``cooldown_s``
-after the last attempt: tokens with made-up key ids cannot make us hammer the issuer. Callers that
-need a fetch at the same time share one. While the issuer cannot be reached the old keys stay good,
-and nobody who has one waits for it: only for keys that nobody asked for in a second lifetime is an
-answer waited for once, since the issuer may have withdrawn them long ago.
+after the last attempt: tokens with made-up key ids cannot make us hammer the issuer. Such a token
+waits for the next fetch to tell, if not too many wait already. Callers that need a fetch at the
+same time share one. While the issuer cannot be reached the old keys stay good, and nobody who has
+one waits for it: only for keys that nobody asked for in a second lifetime is an answer waited for
+once, since the issuer may have withdrawn them long ago.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,7 +29,7 @@ from .net import is_loopback
 
 log = logging.getLogger(__name__)
 
-MAX_JWKS_BYTES = 256 * 1024
+MAX_DOCUMENT_BYTES = 256 * 1024
 MIN_RSA_BITS = 2048  # RFC 7518 section 3.3
 
 KeySource = Callable[[], Awaitable[bytes]]
@@ -48,13 +50,23 @@ def key_source(location: str | Path, *, timeout_s: float = 5.0) -> KeySource:
     Raises :class:`ValueError` for a URL that could be tampered with on its way.
     """
     if isinstance(location, str) and "://" in location:
-        parts = urlsplit(location)
-        plain_but_local = parts.scheme == "http" and is_loopback(parts.hostname or "")
-        if parts.scheme != "https" and not plain_but_local:
-            raise ValueError(f"jwks: {location} must be an https URL (or http on loopback)")
-        return lambda: _fetch(location, timeout_s)
+        check_url("jwks", location)
+        return lambda: fetch(location, timeout_s)
     path = Path(location)
     return lambda: _read(path)
+
+
+def check_url(name: str, url: str) -> None:
+    """Raises :class:`ValueError` that names ``name`` for a URL not to fetch keys from."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        raise ValueError(f"{name}: {url!r} is not a URL") from None
+    if not host or not (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))):
+        raise ValueError(f"{name}: {url} must be an https URL (or http on loopback)")
+    # A fifth of a second, which only those who fetch pay, and not while they serve.
+    import_module("aiohttp")
 
 
 class KeySet:
@@ -65,18 +77,25 @@ class KeySet:
         source: KeySource,
         *,
         lifetime_s: float = 3600.0,
-        cooldown_s: float = 10.0,
+        cooldown_s: float = 5.0,
+        most_waiting: int = 1024,
         clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        """``most_waiting``: how many callers at a time may wait to hear of keys that are not known,
+        once some are; the others are told at once that there is none."""
         self._source = source
         self._lifetime_s = lifetime_s
         self._cooldown_s = cooldown_s
+        self._most_waiting = most_waiting
         self._clock = clock
+        self._sleep = sleep
         self._keys: dict[str, RSAPublicKey] = {}
         self._fetched_at: float | None = None
         self._tried_at: float | None = None
         self._failure = ""
         self._refresh: asyncio.Task[None] | None = None
+        self._waiting = 0
 
     @property
     def failure(self) -> str:
@@ -87,20 +106,18 @@ class KeySet:
         """The key of id ``kid``. Raises :class:`UnknownKey` or :class:`KeysUnavailable`."""
         now = self._clock()
         age = math.inf if self._fetched_at is None else now - self._fetched_at
-        if (age >= self._lifetime_s or kid not in self._keys) and self._may_try(now):
-            if self._refresh is None:
-                self._tried_at = now
-                self._refresh = asyncio.create_task(self._fetch_keys(), name="jwks-refresh")
-            overdue = age >= 2 * self._lifetime_s and not self._failure
-            if overdue or kid not in self._keys:
-                # Shielded: the caller's client may hang up; others wait for the same fetch.
-                await asyncio.shield(self._refresh)
+        if kid not in self._keys:
+            await self._ask_for(kid, now)
+        elif age >= self._lifetime_s and (self._refresh or self._cooldown(now) <= 0):
+            refresh = self._refreshing(0.0)
+            if age >= 2 * self._lifetime_s and not self._failure:
+                await asyncio.shield(refresh)
         key = self._keys.get(kid)
         if key is not None:
             return key
-        if self._fetched_at is None:
+        if self._failure:
             raise KeysUnavailable(self._failure)
-        raise UnknownKey(f"the issuer has no key with the id {kid[:64]!r}")
+        raise _unknown(kid)
 
     async def close(self) -> None:
         """Give up a fetch that is under way."""
@@ -108,13 +125,36 @@ class KeySet:
             self._refresh.cancel()
             await asyncio.wait([self._refresh])
 
-    def _may_try(self, now: float) -> bool:
-        if self._refresh is not None or self._tried_at is None:
-            return True
-        return now - self._tried_at >= self._cooldown_s
-
-    async def _fetch_keys(self) -> None:
+    async def _ask_for(self, kid: str, now: float) -> None:
+        """Wait for a fetch that tells whether there is such a key, where one may be waited for."""
+        delay = self._cooldown(now)
+        if delay > 0 and self._failure and self._refresh is None:
+            return  # the issuer did not answer just now: nobody is kept waiting for it
+        if self._keys and self._waiting >= self._most_waiting:
+            raise _unknown(kid)
+        self._waiting += 1
         try:
+            # Shielded: the caller's client may hang up; others wait for the same fetch.
+            await asyncio.shield(self._refreshing(delay))
+        finally:
+            self._waiting -= 1
+
+    def _cooldown(self, now: float) -> float:
+        """For how long, in seconds, no fetch may begin; 0 or less: one may."""
+        if self._tried_at is None:
+            return 0.0
+        return self._tried_at + self._cooldown_s - now
+
+    def _refreshing(self, delay: float) -> asyncio.Task[None]:
+        if self._refresh is None:
+            self._refresh = asyncio.create_task(self._fetch_keys(delay), name="jwks-refresh")
+        return self._refresh
+
+    async def _fetch_keys(self, delay: float) -> None:
+        try:
+            if delay > 0:
+                await self._sleep(delay)
+            self._tried_at = self._clock()
             self._keys = parse_jwks(await self._source())
             self._fetched_at = self._clock()
             self._failure = ""
@@ -123,6 +163,10 @@ class KeySet:
             log.warning("keys not refreshed, %d old ones kept: %s", len(self._keys), error)
         finally:
             self._refresh = None
+
+
+def _unknown(kid: str) -> UnknownKey:
+    return UnknownKey(f"the issuer has no key with the id {kid[:64]!r}")
 
 
 def parse_jwks(document: bytes) -> dict[str, RSAPublicKey]:
@@ -171,8 +215,12 @@ async def _read(path: Path) -> bytes:
         raise KeysUnavailable(f"cannot read {path}: {error.strerror}") from error
 
 
-async def _fetch(url: str, timeout_s: float) -> bytes:
-    import aiohttp  # costs a fifth of a second, which only those who fetch should pay
+async def fetch(url: str, timeout_s: float) -> bytes:
+    """What ``url`` answers, up to 256 KiB; redirects are not followed.
+
+    Raises :class:`KeysUnavailable` in words.
+    """
+    import aiohttp
 
     timeout = aiohttp.ClientTimeout(total=timeout_s)
     try:
@@ -185,8 +233,8 @@ async def _fetch(url: str, timeout_s: float) -> bytes:
             document = bytearray()
             async for chunk in response.content.iter_chunked(16 * 1024):
                 document += chunk
-                if len(document) > MAX_JWKS_BYTES:
-                    raise KeysUnavailable(f"{url} sent more than {MAX_JWKS_BYTES} bytes")
+                if len(document) > MAX_DOCUMENT_BYTES:
+                    raise KeysUnavailable(f"{url} sent more than {MAX_DOCUMENT_BYTES} bytes")
             return bytes(document)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         reason = str(error) or type(error).__name__

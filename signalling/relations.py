@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from .auth import Identity
+from .identity import Identity
 
 if TYPE_CHECKING:
     from .rooms.events import Mark

@@ -1,5 +1,8 @@
 import asyncio
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -7,6 +10,7 @@ from aiohttp import web
 from signalling.dev import DevIssuer
 from signalling.jwks import KeySet, KeysUnavailable, UnknownKey, key_source, parse_jwks
 
+ROOT = Path(__file__).parents[2]
 OLD, NEW = DevIssuer.generate(), DevIssuer.generate()
 OLD_KID, NEW_KID = (issuer.jwks()["keys"][0]["kid"] for issuer in (OLD, NEW))
 
@@ -21,6 +25,21 @@ class Issuer:
         self.gate = asyncio.Event()
         self.gate.set()
         self.now = 1000.0
+        self.sleepers = []
+
+    async def sleep(self, seconds):
+        """Until :meth:`advance` has let so much time pass."""
+        awake = asyncio.get_running_loop().create_future()
+        self.sleepers.append((self.now + seconds, awake))
+        await awake
+
+    async def advance(self, seconds):
+        """Let time pass, and everyone do what they do then."""
+        self.now += seconds
+        for until, awake in self.sleepers:
+            if self.now >= until and not awake.done():
+                awake.set_result(None)
+        await settle()
 
     async def __call__(self):
         self.fetches += 1
@@ -29,8 +48,21 @@ class Issuer:
             raise KeysUnavailable("down")
         return json.dumps(self.jwks).encode()
 
-    def keys(self):
-        return KeySet(self, lifetime_s=100.0, cooldown_s=10.0, clock=lambda: self.now)
+    def keys(self, **options):
+        return KeySet(
+            self,
+            lifetime_s=100.0,
+            cooldown_s=10.0,
+            clock=lambda: self.now,
+            sleep=self.sleep,
+            **options,
+        )
+
+
+async def settle():
+    """Let every task go as far as it can."""
+    for _ in range(10):
+        await asyncio.sleep(0)
 
 
 @pytest.fixture
@@ -51,25 +83,74 @@ async def test_keys_are_fetched_once_for_their_lifetime(issuer):
     assert issuer.fetches == 2
 
 
-async def test_a_rotated_key_is_found_after_the_cooldown_and_the_old_one_is_gone(issuer):
+async def test_a_key_that_is_rotated_within_the_cooldown_is_waited_for(issuer):
     keys = issuer.keys()
     await keys.get(OLD_KID)
     issuer.jwks = NEW.jwks()
-    with pytest.raises(UnknownKey):
-        await keys.get(NEW_KID)
+    await issuer.advance(4.0)
+    asking = [asyncio.create_task(keys.get(NEW_KID)) for _ in range(3)]
+    await issuer.advance(5.9)
     assert issuer.fetches == 1
-    issuer.now += 10.0
-    await keys.get(NEW_KID)
+    assert (await keys.get(OLD_KID)).key_size == 2048  # who has a key waits for nothing
+    await issuer.advance(0.2)
+    assert len({id(key) for key in await asyncio.gather(*asking)}) == 1
+    assert issuer.fetches == 2
+    await issuer.advance(10.0)
     with pytest.raises(UnknownKey):
         await keys.get(OLD_KID)
 
 
 async def test_made_up_key_ids_do_not_hammer_the_issuer(issuer):
+    """Fifty a second for two minutes: a fetch in ten seconds, and a bounded crowd that waits."""
+    keys = issuer.keys(most_waiting=8)
+    await keys.get(OLD_KID)
+    waiting = []
+    for number in range(6000):
+        waiting.append(asyncio.create_task(keys.get(f"made-up-{number}")))
+        await issuer.advance(0.02)
+        done = [task for task in waiting if task.done()]
+        assert all(isinstance(task.exception(), UnknownKey) for task in done)
+        waiting = [task for task in waiting if not task.done()]
+        assert len(waiting) <= 8
+    assert issuer.fetches == 12
+    await issuer.advance(10.0)
+    assert all(task.done() and task.exception() for task in waiting)
+
+
+async def test_the_first_fetch_is_waited_for_by_all(issuer):
+    keys = issuer.keys(most_waiting=1)
+    issuer.gate.clear()
+    waiting = [asyncio.create_task(keys.get(OLD_KID)) for _ in range(10)]
+    await settle()
+    issuer.gate.set()
+    assert len(await asyncio.gather(*waiting)) == 10
+    assert issuer.fetches == 1
+
+
+async def test_who_gives_up_waiting_makes_room_for_another(issuer):
+    keys = issuer.keys(most_waiting=1)
+    await keys.get(OLD_KID)
+    first = asyncio.create_task(keys.get(NEW_KID))
+    await settle()
+    with pytest.raises(UnknownKey):
+        await keys.get(NEW_KID)
+    first.cancel()
+    await settle()
+    issuer.jwks = NEW.jwks()
+    second = asyncio.create_task(keys.get(NEW_KID))
+    await issuer.advance(10.0)
+    assert (await second).key_size == 2048
+    assert issuer.fetches == 2
+
+
+async def test_a_key_that_is_not_known_in_an_outage_may_be_good(issuer):
     keys = issuer.keys()
-    for number in range(100):
-        with pytest.raises(UnknownKey):
-            await keys.get(f"made-up-{number}")
-        issuer.now += 0.15
+    await keys.get(OLD_KID)
+    issuer.down = True
+    await issuer.advance(10.0)
+    for _ in range(2):  # the second is not kept waiting
+        with pytest.raises(KeysUnavailable, match="down"):
+            await keys.get(NEW_KID)
     assert issuer.fetches == 2
 
 
@@ -111,6 +192,7 @@ async def test_who_has_a_key_does_not_wait_while_others_are_fetched(issuer):
     issuer.jwks = NEW.jwks()
     issuer.gate.set()
     assert (await unknown).key_size == 2048
+    issuer.now += 10.0
     with pytest.raises(UnknownKey):
         await keys.get(OLD_KID)
 
@@ -230,6 +312,14 @@ async def test_keys_come_from_a_url_and_what_goes_wrong_there_is_named():
         await runner.cleanup()
     with pytest.raises(KeysUnavailable, match="cannot fetch"):
         await key_source(f"{base}/good")()
+
+
+def test_what_takes_long_to_import_is_there_before_a_fetch():
+    script = (
+        "import sys; from signalling.jwks import key_source; assert 'aiohttp' not in sys.modules;"
+        " key_source('https://issuer.example/jwks'); assert 'aiohttp' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
 
 
 @pytest.mark.parametrize("url", ["http://issuer.example/jwks", "ftp://127.0.0.1/jwks"])
