@@ -29,7 +29,7 @@ _KEPT = frozenset({"breadcrumbs", "event_id", "level", "modules", "platform", "s
 """Parts of a report that hold nothing of anyone, or were scrubbed when they were taken."""
 
 
-class NotInstalled(Exception):
+class NotInstalled(ValueError):
     """A setting asks for a library that is not installed. Says how to install it."""
 
 

@@ -17,7 +17,8 @@ import logging
 import re
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import urlencode
 
 from .bus import Bus, BusUnavailable
@@ -27,6 +28,7 @@ from .messages import IceServer, Role
 from .redis.options import add_redis_options, bus_of
 from .server import AddressInUse, BindError, SignallingServer
 from .settings import SignallingSettings
+from .surroundings import Surroundings
 
 DEFAULT_PORT = 8080
 DEV_TOKEN_LIFETIME_S = 7 * 24 * 3600.0
@@ -53,16 +55,20 @@ examples:
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, surroundings: Surroundings | None = None) -> int:
     """The command. Returns the exit status."""
-    options = _parser().parse_args(arguments)
+    surroundings = surroundings or Surroundings()
+    options = _parser(surroundings).parse_args(arguments)
+    if options.command == "serve":
+        surroundings.complete(options)
+    # Without effect where logs are configured already.
     logging.basicConfig(
         level=options.log_level.upper(), format="%(levelname)s %(name)s: %(message)s"
     )
     try:
         if options.command == "token":
             return _token(options)
-        return asyncio.run(_serve(options))
+        return asyncio.run(_serve(options, surroundings))
     except (UsageError, ValueError) as error:
         print(f"playcast {options.command}: {error}", file=sys.stderr)
         return 2
@@ -74,7 +80,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 # serve ------------------------------------------------------------------------------------------
 
 
-async def _serve(options: argparse.Namespace) -> int:
+async def _serve(options: argparse.Namespace, surroundings: Surroundings) -> int:
+    async with surroundings.enter(options) as parts:
+        return await _serve_with(options, parts)
+
+
+async def _serve_with(options: argparse.Namespace, parts: Mapping[str, Any]) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -85,6 +96,7 @@ async def _serve(options: argparse.Namespace) -> int:
         port=options.port,
         ice_servers=tuple(options.stun + options.turn),
         origins=frozenset(options.origin),
+        **parts,
     )
     bus: Bus | None = None
     try:
@@ -158,7 +170,7 @@ def _token(options: argparse.Namespace) -> int:
 # Options ----------------------------------------------------------------------------------------
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(surroundings: Surroundings) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="playcast", description="Signalling of Playcast.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="serve|token")
     formatter = argparse.RawDescriptionHelpFormatter
@@ -196,6 +208,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_identity_options(serve)
     add_redis_options(serve)
+    surroundings.prepare(serve)
     serve.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)
     serve.add_argument("--or-any-port", action="store_true", help=argparse.SUPPRESS)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .auth import TokenVerifier
 from .messages import MAX_MESSAGE_BYTES, IceServer
+from .metrics import Metrics
+from .tracing import NoTracer, Tracer
 
 WEB_ROOT = Path(__file__).parent / "web"
 
@@ -57,6 +59,12 @@ class SignallingSettings:
 
     outbox_bytes: int = 1024 * 1024
     """How much may wait for one client, in bytes, before it is dropped as too slow."""
+
+    metrics: Metrics = field(default_factory=Metrics)
+    """Where the server counts."""
+
+    tracer: Tracer = field(default_factory=NoTracer)
+    """Who keeps the traces. Stays the caller's."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:

@@ -15,6 +15,7 @@ from .tree import Settings
 
 PREFIX = "PLAYCAST_"
 NESTED = "__"
+MASK = "********"
 
 
 def leaves(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
