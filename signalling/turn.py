@@ -21,8 +21,12 @@ from .messages import IceServer
 
 log = logging.getLogger(__name__)
 
-LIFETIME_S = 3600.0
-"""How long credentials are good unless something else is asked for, in seconds."""
+LIFETIME_S = 12 * 3600.0
+"""How long credentials are good unless something else is asked for, in seconds.
+
+They come with the welcome. A host uses them again for each viewer that needs a relay, as long as
+it stays: this should be longer than a stream.
+"""
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _URL = re.compile(

@@ -13,15 +13,25 @@ USER, PASSWORD = "tester", "secret"
 
 
 class TurnServer:
-    """Use as a context manager; `port` serves UDP and TCP, for STUN and TURN."""
+    """Use as a context manager; `port` serves UDP and TCP, for STUN and TURN.
 
-    def __init__(self, folder: Path) -> None:
+    With `secret` it takes the credentials that are made with it, and not those of a user; with
+    `tls` it serves TLS on `tls_port`, with a certificate of its own that `certificate` has.
+    """
+
+    def __init__(self, folder: Path, *, secret: str = "", tls: bool = False) -> None:
         self._folder = folder
+        self._secret = secret
+        self._tls = tls
         self.port = _free_port()
+        self.tls_port = _free_port()
+        self.certificate = folder / "turn.pem"
         self._process: asyncio.subprocess.Process | None = None
 
     def url(self, transport: str) -> str:
-        """Its TURN URL over "udp" or "tcp"."""
+        """Its TURN URL over "udp", "tcp" or "tls"."""
+        if transport == "tls":
+            return f"turns:127.0.0.1:{self.tls_port}?transport=tcp"
         return f"turn:127.0.0.1:{self.port}?transport={transport}"
 
     async def __aenter__(self) -> Self:
@@ -32,11 +42,9 @@ class TurnServer:
             "--relay-ip=127.0.0.1",
             f"--listening-port={self.port}",
             "--allow-loopback-peers",
-            "--no-tls",
             "--no-dtls",
             "--no-cli",
-            "--lt-cred-mech",
-            f"--user={USER}:{PASSWORD}",
+            *await self._security(),
             "--realm=test",
             f"--userdb={self._folder}/turndb",
             f"--pidfile={self._folder}/pid",
@@ -49,6 +57,17 @@ class TurnServer:
         await asyncio.wait_for(self._until_ready(), 10)
         self._drain = asyncio.create_task(self._read_on())
         return self
+
+    async def _security(self) -> list[str]:
+        options = [f"--user={USER}:{PASSWORD}", "--lt-cred-mech"]
+        if self._secret:
+            options = ["--use-auth-secret", f"--static-auth-secret={self._secret}"]
+        if not self._tls:
+            return [*options, "--no-tls"]
+        key = self._folder / "turn.key"
+        await _make_certificate(self.certificate, key)
+        files = (f"--cert={self.certificate}", f"--pkey={key}")
+        return [*options, f"--tls-listening-port={self.tls_port}", *files]
 
     async def __aexit__(
         self,
@@ -83,6 +102,17 @@ class TurnServer:
         assert self._process.stdout is not None
         while await self._process.stdout.read(65536):
             pass
+
+
+async def _make_certificate(certificate: Path, key: Path) -> None:
+    """One that vouches for itself, for 127.0.0.1."""
+    name = ("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1")
+    process = await asyncio.create_subprocess_exec(
+        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+        *("-nodes", "-days", "2", *name, "-out", str(certificate), "-keyout", str(key)),
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    assert await process.wait() == 0
 
 
 def _free_port() -> int:
