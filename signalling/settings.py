@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .auth import TokenVerifier
+from .identity import TokenVerifier
+from .invites import Invitations, InvitedOrVerified
 from .messages import MAX_MESSAGE_BYTES, IceServer
 from .metrics import Metrics
+from .relations import Relations, TokenRelations
 from .tracing import NoTracer, Tracer
 
 WEB_ROOT = Path(__file__).parent / "web"
@@ -18,7 +20,13 @@ class SignallingSettings:
     """How one server behaves. Raises :class:`ValueError` naming the field that makes no sense."""
 
     verifier: TokenVerifier
-    """Checks the tokens. Stays the caller's: close it after the server."""
+    """Checks the issuer's tokens. Stays the caller's: close it after the server."""
+
+    invitations: Invitations = field(default_factory=Invitations)
+    """Makes and checks invitations. The default has a key of this process alone."""
+
+    relations: Relations = field(default_factory=TokenRelations)
+    """Says who follows, or subscribes to, a room's host."""
 
     host: str = "127.0.0.1"
     """The address or name to bind; "" for all addresses."""
@@ -65,6 +73,11 @@ class SignallingSettings:
 
     tracer: Tracer = field(default_factory=NoTracer)
     """Who keeps the traces. Stays the caller's."""
+
+    @property
+    def admission(self) -> TokenVerifier:
+        """Checks whatever a client may show: a token of the issuer's, or an invitation."""
+        return InvitedOrVerified(self.verifier, self.invitations)
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
