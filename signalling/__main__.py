@@ -17,13 +17,14 @@ import logging
 import re
 import signal
 import sys
+import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
 from .bus import Bus, BusUnavailable
 from .dev import DevIssuer, DevModeError
-from .identity_options import UsageError, add_identity_options, verifier_of
+from .identity_options import UsageError, add_identity_options, invitations_of, verifier_of
 from .messages import IceServer, Role
 from .redis.options import add_redis_options, bus_of
 from .server import AddressInUse, BindError, SignallingServer
@@ -37,8 +38,7 @@ SERVE_EXAMPLES = """\
 examples:
   playcast serve --dev
       a server for this machine alone; it makes its own key and prints tokens
-  playcast serve --host 0.0.0.0 --issuer https://login.example \\
-                 --jwks https://login.example/.well-known/jwks.json --audience playcast
+  playcast serve --host 0.0.0.0 --issuer https://login.example --audience playcast
       a server for everyone whose token that issuer signed; put TLS in front of it
   playcast serve --host 0.0.0.0 --clerk-publishable-key pk_live_… \\
                  --authorized-party https://play.example
@@ -90,6 +90,7 @@ async def _serve_with(options: argparse.Namespace, parts: Mapping[str, Any]) -> 
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     issuer = DevIssuer.load_or_create() if options.dev else None
+    parts = {"invitations": invitations_of(options), **parts}
     settings = SignallingSettings(
         verifier=verifier_of(options, issuer),
         host=options.host,
@@ -163,7 +164,8 @@ def _print_links(server: SignallingServer, room: str, tokens: dict[Role, str]) -
 
 def _token(options: argparse.Namespace) -> int:
     issuer = DevIssuer.load_or_create()
-    print(issuer.mint(options.subject, options.room, options.role, options.lifetime))
+    words = " ".join([options.role, *options.mark])
+    print(issuer.mint(options.subject, options.room, words, options.lifetime))
     return 0
 
 
@@ -222,7 +224,16 @@ def _parser(surroundings: Surroundings) -> argparse.ArgumentParser:
     token.add_argument(
         "--room", type=_room_or_any, default="play", help="room; * is any (%(default)s)"
     )
-    token.add_argument("--role", choices=("host", "viewer"), default="viewer", help="(%(default)s)")
+    token.add_argument(
+        "--role", choices=typing.get_args(Role), default="viewer", help="(%(default)s)"
+    )
+    token.add_argument(
+        "--mark",
+        action="append",
+        default=[],
+        choices=("follower", "subscriber"),
+        help="what the bearer is to the host; repeatable",
+    )
     token.add_argument(
         "--subject", metavar="NAME", default="dev", help="who it is for (%(default)s)"
     )

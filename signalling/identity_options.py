@@ -4,9 +4,22 @@ from __future__ import annotations
 
 import argparse
 import math
+from pathlib import Path
 
 from .auth import AccessRules, TokenVerifier, Verifier, VerifierSettings
 from .dev import DevIssuer, require_development, require_loopback
+from .invites import Invitations, InvitationSettings, read_keys
+
+_ROLE_OPTIONS = {
+    "admin": "the issuer's role or permission that makes an admin (admin); with Clerk also org:ROLE"
+    " and org:FEATURE:PERMISSION, here and below",
+    "host": "the one that lets host (host)",
+    "moderator": "the one that makes a moderator (moderator)",
+    "player": "the one that lets play (player)",
+    "viewer": "the one that lets watch; * is everyone (viewer; with Clerk *)",
+    "follower": "the one that a room's followers have (follower)",
+    "subscriber": "the one that a room's subscribers have (subscriber)",
+}
 
 
 class UsageError(Exception):
@@ -22,7 +35,7 @@ def add_identity_options(parser: argparse.ArgumentParser) -> None:
     )
     whose.add_argument("--issuer", metavar="URL", help="those whose iss is this")
     whose.add_argument(
-        "--jwks", metavar="FILE|URL", help="where the issuer's keys are (Clerk's: known already)"
+        "--jwks", metavar="FILE|URL", help="where the issuer's keys are (where it says they are)"
     )
     whose.add_argument("--audience", metavar="NAME", help="those made for this (aud)")
     whose.add_argument(
@@ -48,21 +61,14 @@ def add_identity_options(parser: argparse.ArgumentParser) -> None:
     )
 
     may = parser.add_argument_group("what they let do")
-    may.add_argument(
-        "--host-role",
-        action="append",
-        default=[],
-        metavar="ROLE",
-        help="this role or permission lets host (host); with Clerk also org:ROLE and"
-        " org:FEATURE:PERMISSION; repeatable",
-    )
-    may.add_argument(
-        "--viewer-role",
-        action="append",
-        default=[],
-        metavar="ROLE",
-        help="this one lets watch; * is everyone (viewer; with Clerk *); repeatable",
-    )
+    for name, meaning in _ROLE_OPTIONS.items():
+        may.add_argument(
+            f"--{name}-role",
+            action="append",
+            default=[],
+            metavar="ROLE",
+            help=f"{meaning}; repeatable",
+        )
     may.add_argument(
         "--role-claim",
         metavar="NAME",
@@ -87,6 +93,29 @@ def add_identity_options(parser: argparse.ArgumentParser) -> None:
         metavar="DOMAIN",
         help="only who has a verified e-mail address there; repeatable",
     )
+    may.add_argument(
+        "--invitation-keys",
+        type=Path,
+        metavar="FILE",
+        help="keys that sign invitations, lines of ID:BASE64, the first of which signs; servers"
+        " that share rooms share them (one of this process alone)",
+    )
+
+
+def invitations_of(options: argparse.Namespace) -> Invitations:
+    """What makes and checks invitations. Raises :class:`UsageError` and :class:`ValueError`."""
+    path = options.invitation_keys
+    if path is None:
+        return Invitations()
+    try:
+        keys = read_keys(path.read_text("utf-8"))
+    except OSError as error:
+        raise UsageError(f"--invitation-keys: cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise UsageError(f"--invitation-keys {path}: {error}") from None
+    if not keys:
+        raise UsageError(f"--invitation-keys {path}: holds no key")
+    return Invitations(InvitationSettings(keys=keys))
 
 
 def verifier_of(options: argparse.Namespace, issuer: DevIssuer | None) -> TokenVerifier:
@@ -100,7 +129,8 @@ def verifier_of(options: argparse.Namespace, issuer: DevIssuer | None) -> TokenV
             "--dev makes its own key",
             options,
             "clerk_publishable_key issuer jwks audience authorized_party allow_missing_party"
-            " host_role viewer_role role_claim any_room clerk_organization email_domain",
+            " role_claim any_room clerk_organization email_domain "
+            + " ".join(f"{name}_role" for name in _ROLE_OPTIONS),
         )
         require_development()
         require_loopback(options.host)
@@ -108,10 +138,8 @@ def verifier_of(options: argparse.Namespace, issuer: DevIssuer | None) -> TokenV
     if options.clerk_publishable_key:
         return _clerk(options)
     _refuse_with("without --clerk-publishable-key", options, "clerk_organization")
-    if not options.issuer or not options.jwks:
-        raise UsageError(
-            "whose tokens to accept? Give --clerk-publishable-key, --issuer and --jwks, or --dev"
-        )
+    if not options.issuer:
+        raise UsageError("whose tokens to accept? Give --clerk-publishable-key, --issuer, or --dev")
     if not options.audience and not options.authorized_party:
         raise UsageError(
             "--audience or --authorized-party is needed: for whom the issuer made the tokens"
@@ -119,7 +147,7 @@ def verifier_of(options: argparse.Namespace, issuer: DevIssuer | None) -> TokenV
     return Verifier(
         VerifierSettings(
             issuer=options.issuer,
-            jwks=options.jwks,
+            jwks=options.jwks or None,
             audience=options.audience,
             authorized_parties=frozenset(options.authorized_party),
             party_required=not options.allow_missing_party,
@@ -155,12 +183,20 @@ def _clerk(options: argparse.Namespace) -> TokenVerifier:
 
 
 def _access(options: argparse.Namespace, *, everyone_watches: bool, any_room: bool) -> AccessRules:
-    viewer_roles: frozenset[str] | None = frozenset(options.viewer_role or ["viewer"])
+    def named(name: str) -> frozenset[str]:
+        return frozenset(getattr(options, f"{name}_role") or [name])
+
+    viewer_roles: frozenset[str] | None = named("viewer")
     if "*" in options.viewer_role or (everyone_watches and not options.viewer_role):
         viewer_roles = None
     return AccessRules(
-        host_roles=frozenset(options.host_role or ["host"]),
+        admin_roles=named("admin"),
+        host_roles=named("host"),
+        moderator_roles=named("moderator"),
+        player_roles=named("player"),
         viewer_roles=viewer_roles,
+        follower_roles=named("follower"),
+        subscriber_roles=named("subscriber"),
         any_room=any_room,
         email_domains=frozenset(options.email_domain),
     )
