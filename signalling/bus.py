@@ -1,23 +1,43 @@
-"""The bus: one ordered stream of events per room, shared by every server that has peers in it.
+"""The bus: one ordered stream of events per room, shared by every server that has members in it.
 
 Servers do not talk to each other. Each publishes what its own clients do (:data:`RoomEvent`), and
 applies what the bus delivers, its own events included, to its copy of the room. The bus's order is
 therefore the one order: whether a second host came first is decided there and nowhere else.
+
+The bus knows the links of each server (a :class:`.Join` adds one, :class:`.Away` and
+:class:`.Leave` remove it), so that it can say Away for those of a server that died. Who is a member
+is in the rooms' state alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
-from .rooms import Join, Leave, RoomEvent
-
-Deliver = Callable[[RoomEvent], None]
-"""Called once per event, in order, on the event loop. Must not raise, and must not publish."""
+from .rooms import RoomEvent
 
 
 class BusUnavailable(Exception):
     """The bus cannot be reached now. Trying again later may help."""
+
+
+class Replica(Protocol):
+    """One server's copy of one room. No method may raise, publish, or wait.
+
+    The bus calls it on the event loop.
+    """
+
+    def deliver(self, event: RoomEvent, mine: bool) -> None:
+        """The next event, in the one order. ``mine``: of all servers, this one is to do what is
+        done once (it published the event, or acts for one that died).
+        """
+
+    def snapshot(self) -> bytes:
+        """The whole state after the event delivered last."""
+
+    def restore(self, snapshot: bytes) -> None:
+        """Become that state: the first thing after subscribing, if there is one, and after a loss.
+        Clients of this server that are not in it are closed.
+        """
 
 
 class Subscription(Protocol):
@@ -30,73 +50,88 @@ class Subscription(Protocol):
 class Bus(Protocol):
     """What a server needs from a bus.
 
-    Publishing and subscribing may raise :class:`BusUnavailable`.
+    Everything but :meth:`close` may raise :class:`BusUnavailable`.
     """
+
+    @property
+    def available(self) -> bool:
+        """Whether it can be reached, as far as is known."""
 
     async def publish(self, room: str, event: RoomEvent) -> None:
         """Put ``event`` at the end of the room's stream."""
 
-    async def subscribe(self, room: str, deliver: Deliver) -> Subscription:
-        """Deliver a :class:`Join` for each peer that is in the room now, oldest first, then every
-        later event of the room, none missing and none twice. The first may come before this
-        returns.
+    async def subscribe(self, room: str, replica: Replica) -> Subscription:
+        """Restore the room's state, if it has one, and deliver every later event, none missing and
+        none twice. The first may come before this returns.
         """
+
+    async def announce(self, room: str, card: bytes | None) -> None:
+        """Put up the room's card in the directory, in the place of an earlier one, or take it
+        down.
+        """
+
+    async def announced(self) -> dict[str, bytes]:
+        """All cards of the directory, by room."""
 
     async def close(self) -> None:
         """Release what the bus holds. Nothing is delivered afterwards."""
 
 
 class MemoryBus:
-    """A :class:`Bus` inside one process. Delivers before :meth:`publish` returns."""
+    """A :class:`Bus` inside one process. Delivers before :meth:`publish` returns.
+
+    Where several servers of the process share it, what is done once is done by the room's first.
+    """
 
     def __init__(self) -> None:
-        self._rooms: dict[str, _Stream] = {}
+        self._rooms: dict[str, list[_MemorySubscription]] = {}
+        self._cards: dict[str, bytes] = {}
+
+    @property
+    def available(self) -> bool:
+        return True
 
     async def publish(self, room: str, event: RoomEvent) -> None:
-        stream = self._rooms.setdefault(room, _Stream())
-        match event:
-            case Join(peer=peer):
-                stream.present[peer] = event
-            case Leave(peer=peer):
-                stream.present.pop(peer, None)
-        for subscription in tuple(stream.subscriptions):
-            subscription.deliver(event)
-        self._forget_if_idle(room, stream)
+        mine = True
+        for subscription in tuple(self._rooms.get(room, ())):
+            subscription.replica.deliver(event, mine)
+            mine = False
 
-    async def subscribe(self, room: str, deliver: Deliver) -> Subscription:
-        stream = self._rooms.setdefault(room, _Stream())
-        for join in tuple(stream.present.values()):
-            deliver(join)
-        subscription = _MemorySubscription(self, room, deliver)
-        stream.subscriptions.append(subscription)
+    async def subscribe(self, room: str, replica: Replica) -> Subscription:
+        subscriptions = self._rooms.setdefault(room, [])
+        if subscriptions:
+            replica.restore(subscriptions[0].replica.snapshot())
+        subscription = _MemorySubscription(self, room, replica)
+        subscriptions.append(subscription)
         return subscription
+
+    async def announce(self, room: str, card: bytes | None) -> None:
+        if card is None:
+            self._cards.pop(room, None)
+        else:
+            self._cards[room] = card
+
+    async def announced(self) -> dict[str, bytes]:
+        return dict(self._cards)
 
     async def close(self) -> None:
         self._rooms.clear()
+        self._cards.clear()
 
     def unsubscribe(self, room: str, subscription: _MemorySubscription) -> None:
         """The way out for :meth:`Subscription.close`."""
-        stream = self._rooms.get(room)
-        if stream is not None and subscription in stream.subscriptions:
-            stream.subscriptions.remove(subscription)
-            self._forget_if_idle(room, stream)
-
-    def _forget_if_idle(self, room: str, stream: _Stream) -> None:
-        if not stream.present and not stream.subscriptions:
-            self._rooms.pop(room, None)
-
-
-class _Stream:
-    def __init__(self) -> None:
-        self.present: dict[str, Join] = {}
-        self.subscriptions: list[_MemorySubscription] = []
+        subscriptions = self._rooms.get(room, [])
+        if subscription in subscriptions:
+            subscriptions.remove(subscription)
+            if not subscriptions:
+                del self._rooms[room]
 
 
 class _MemorySubscription:
-    def __init__(self, bus: MemoryBus, room: str, deliver: Deliver) -> None:
+    def __init__(self, bus: MemoryBus, room: str, replica: Replica) -> None:
         self._bus = bus
         self._room = room
-        self.deliver = deliver
+        self.replica = replica
 
     async def close(self) -> None:
         self._bus.unsubscribe(self._room, self)

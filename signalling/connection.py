@@ -11,6 +11,7 @@ code), or it is dropped. In each it leaves its room first.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import secrets
 import time
@@ -26,30 +27,27 @@ from .bus import BusUnavailable
 from .messages import (
     CLOSE_CODES,
     PROTOCOL_VERSION,
-    Answer,
     Bye,
-    Candidate,
     ClientMessage,
     Error,
     ErrorCode,
     FreshToken,
     Hello,
+    Invite,
     MessageError,
     MessageTooLarge,
-    Offer,
     Ping,
     Pong,
-    Refused,
-    Restart,
     Role,
     ServerMessage,
     TokenAccepted,
     TokenExpiring,
+    Trace,
     Welcome,
     decode_client,
     encode,
 )
-from .rooms import Join, Leave, refuse_message
+from .rooms import Join, Resume
 from .settings import SignallingSettings
 from .switchboard import Switchboard
 
@@ -59,7 +57,7 @@ NORMAL_CLOSURE = 1000
 
 
 class Connection:
-    """One client. Implements :class:`.switchboard.Peer`."""
+    """One client. Implements :class:`.switchboard.Client`."""
 
     def __init__(
         self, socket: ServerConnection, settings: SignallingSettings, switchboard: Switchboard
@@ -73,7 +71,8 @@ class Connection:
         self._close_reason = ""
         self._joined: Hello | None = None
         self._membership = asyncio.Lock()  # joining and leaving reach the bus in this order
-        self._leave_reason: Literal["bye", "lost"] = "lost"
+        self._leave_reason: Literal["bye"] | None = None
+        self._secret = secrets.token_urlsafe(24)
         self._probe: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -83,7 +82,7 @@ class Connection:
         try:
             hello, identity = await self._greet()
             token.start(identity.expires_at)
-            await self._join(hello)
+            await self._join(hello, identity)
             await self._converse(hello, identity.subject, token)
         except _Refusal as refusal:
             self.close(refusal.error)
@@ -104,14 +103,22 @@ class Connection:
                 self._probe.cancel()
                 await asyncio.wait([self._probe])
 
-    # What others want of this client: see switchboard.Peer ---------------------------------------
+    # What others want of this client: see switchboard.Client -------------------------------------
 
     def send(self, message: ServerMessage) -> None:
-        if isinstance(message, Welcome):
-            ice_servers = list(self._settings.ice_servers)
-            message = msgspec.structs.replace(message, ice_servers=ice_servers)
-        if not self._outbox.put(encode(message)):
+        self.deliver(encode(message).encode())
+
+    def deliver(self, frame: bytes) -> None:
+        if not self._outbox.put(frame.decode()):
             self._drop("reads too slowly")
+
+    def welcome(self, message: Welcome) -> None:
+        ice_servers = list(self._settings.ice_servers)
+        welcome = msgspec.structs.replace(message, ice_servers=ice_servers, secret=self._secret)
+        self.send(welcome)
+
+    def invite(self, request: Invite, role: Role) -> None:
+        self.send(Error("forbidden", "this server makes no invitations", id=request.id))
 
     def close(self, error: Error) -> None:
         if self._outbox.finished:
@@ -150,16 +157,32 @@ class Connection:
             raise _Refusal("forbidden", str(error)) from error
         except TokenError as error:
             raise _Refusal("bad-token", str(error)) from error
-        if not identity.permits(room, role):
+        if identity.role_for(room, role) is None:
             raise _Refusal("forbidden", f"the token does not let you into room {room} as {role}")
         return identity
 
-    async def _join(self, hello: Hello) -> None:
+    async def _join(self, hello: Hello, identity: Identity) -> None:
         async with self._membership:
             if self._outbox.finished:
                 return
             self._joined = hello
-            join = Join(self.peer, hello.role, _printable(hello.name), hello.seat)
+            role = identity.role_for(hello.room, hello.role)
+            assert role is not None  # verified
+            resume = None
+            if (wish := hello.resume) is not None:
+                resume = Resume(wish.peer, _hash(wish.secret), wish.seq)
+            join = Join(
+                link=self.peer,
+                at=time.time(),
+                subject=identity.subject,
+                role=role,
+                name=_printable(hello.name or identity.name),
+                seat=hello.seat,
+                secret_hash=_hash(self._secret),
+                marks=identity.marks,
+                resume=resume,
+                traceparent=hello.traceparent,
+            )
             await self._switchboard.join(hello.room, join, self)
         log.info("joined room=%s role=%s peer=%s", hello.room, hello.role, self.peer)
 
@@ -169,8 +192,8 @@ class Connection:
             if self._outbox.finished:
                 continue  # being closed: its room has let it go already
             match message:
-                case Offer() | Answer() | Candidate() | Restart() | Refused():
-                    await self._switchboard.relay(hello.room, self.peer, message)
+                case Trace():
+                    pass
                 case Ping(at=at):
                     self.send(Pong(at))
                 case Pong():
@@ -185,7 +208,9 @@ class Connection:
                     token.start(identity.expires_at)
                     self.send(TokenAccepted(token.left_s))
                 case Hello():
-                    self.send(refuse_message(self.peer, hello.role, message).message)
+                    self.send(Error("forbidden", "you are in already: there is one hello"))
+                case _:
+                    await self._switchboard.say(hello.room, self.peer, message)
 
     async def _receive(self) -> ClientMessage:
         """The next message. Raises :class:`_Refusal` or :class:`ConnectionClosed`."""
@@ -232,8 +257,8 @@ class Connection:
             if self._joined is None:
                 return
             room, reason = self._joined.room, self._leave_reason
-            await self._switchboard.leave(room, Leave(self.peer, reason))
-        log.info("left room=%s peer=%s reason=%s", room, self.peer, reason)
+            await self._switchboard.leave(room, self.peer, reason)
+        log.info("left room=%s peer=%s reason=%s", room, self.peer, reason or "lost")
 
     def _drop(self, why: str) -> None:
         log.info("dropped peer=%s: it %s", self.peer, why)
@@ -326,6 +351,11 @@ class _Refusal(Exception):
     def __init__(self, code: ErrorCode, text: str, *, retry: bool = False) -> None:
         super().__init__(text)
         self.error = Error(code, text, retry)
+
+
+def _hash(secret: str) -> str:
+    """What the room keeps of a session's secret."""
+    return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def _printable(name: str) -> str:

@@ -26,6 +26,7 @@ RecordType = Literal[
     "viewer.left",
     "viewer.waiting",
     "viewer.admitted",
+    "viewer.promoted",
     "viewer.refused",
     "viewer.kicked",
     "viewer.banned",

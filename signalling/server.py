@@ -129,6 +129,7 @@ class SignallingServer:
             if socket.state is State.CONNECTING:
                 socket.transport.abort()
         await self._server.wait_closed()
+        await self._switchboard.close()
         if self._owns_bus:
             await self._bus.close()
         log.info("closed")

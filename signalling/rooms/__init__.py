@@ -1,35 +1,53 @@
-"""The rules of a room: :mod:`.room` is the machine."""
+"""The rules of a room: :mod:`.room` is the machine, :mod:`.permissions` its tables.
 
-from .room import (
-    MAY_ADDRESS,
-    MAY_SEND,
-    TRANSITIONS,
+Below it :mod:`.membership` (coming and going), :mod:`.requests` (what members ask of the room),
+:mod:`.admission` and :mod:`.handover` (rules alone), :mod:`.delivery` and :mod:`.history` (what is
+said, and kept for who is away), and :mod:`.state`, which is all of it as data.
+"""
+
+from .effects import (
+    Announce,
+    Broadcast,
     Close,
     Effect,
-    Join,
-    Leave,
-    Phase,
+    Greet,
+    MakeInvitation,
     Probe,
-    Relay,
-    Room,
-    RoomEvent,
+    Put,
+    RoomCard,
     Send,
-    refuse_message,
 )
+from .events import Away, Join, Leave, Mark, Resume, RoomEvent, Say, Tick
+from .permissions import MAY_ADDRESS, MAY_SEND, STAFF, VISIBLE
+from .room import Room, refuse_message
+from .state import Member, RoomState, SnapshotError
 
 __all__ = [
     "MAY_ADDRESS",
     "MAY_SEND",
-    "TRANSITIONS",
+    "STAFF",
+    "VISIBLE",
+    "Announce",
+    "Away",
+    "Broadcast",
     "Close",
     "Effect",
+    "Greet",
     "Join",
     "Leave",
-    "Phase",
+    "MakeInvitation",
+    "Mark",
+    "Member",
     "Probe",
-    "Relay",
+    "Put",
+    "Resume",
     "Room",
+    "RoomCard",
     "RoomEvent",
+    "RoomState",
+    "Say",
     "Send",
+    "SnapshotError",
+    "Tick",
     "refuse_message",
 ]

@@ -41,6 +41,9 @@ class Join(msgspec.Struct, tag="join", frozen=True, kw_only=True):
     secret_hash: str = ""
     """SHA-256, in hex, of the secret that the client is told (:class:`..messages.Welcome`)."""
 
+    window_s: float = 30.0
+    """How long the member's seat is kept while it is away, in seconds."""
+
     marks: frozenset[Mark] = frozenset()
     resume: Resume | None = None
     settings: RoomSettings | None = None

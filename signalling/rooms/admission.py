@@ -1,0 +1,74 @@
+"""Who may come in: the room's bans, lock, policy and capacity, in this order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from ..messages import BanEntry, Policy, RoomSettings
+from .events import Join, Mark
+from .permissions import STAFF, UNBANNABLE
+from .refusal import Refusal
+
+MAX_WAITING = 256
+"""How many may wait to be let in."""
+
+ADMITTING: Mapping[Policy, frozenset[Mark]] = {
+    "open": frozenset(),
+    "link": frozenset({"link", "invite"}),
+    "approval": frozenset({"invite"}),
+    "followers": frozenset({"follower", "subscriber", "invite"}),
+    "subscribers": frozenset({"subscriber", "invite"}),
+    "invite": frozenset({"invite"}),
+}
+"""One of which marks a guest needs. Without one, ``open`` lets in, ``approval`` lets wait, and the
+others refuse."""
+
+_WANTED: Mapping[Policy, str] = {
+    "link": "it takes a token that names this room, or an invitation",
+    "followers": "it is for the host's followers",
+    "subscribers": "it is for the host's subscribers",
+    "invite": "it is for those with an invitation",
+}
+
+
+def judge(
+    join: Join,
+    settings: RoomSettings,
+    ban: BanEntry | None,
+    *,
+    host_subject: str | None,
+    guests: int,
+    waiting: int,
+    now: float,
+) -> Literal["in", "waits"]:
+    """Whether a guest may come in, or waits for the host's word. Raises :class:`.Refusal`."""
+    if join.subject == host_subject:
+        return "in"
+    if join.role not in UNBANNABLE:
+        refuse_banned(ban, now)
+    if join.role in STAFF:
+        return "in"
+    if settings.locked:
+        raise Refusal("room-locked", "the room is locked: nobody new comes in now", retry=True)
+    if settings.policy != "open" and not ADMITTING[settings.policy] & join.marks:
+        if settings.policy != "approval":
+            text = f"this room is not open to everyone: {_WANTED[settings.policy]}"
+            raise Refusal("not-admitted", text)
+        if waiting >= MAX_WAITING:
+            raise Refusal("room-full", "too many wait to be let in: try again later", retry=True)
+        return "waits"
+    refuse_if_full(settings, guests)
+    return "in"
+
+
+def refuse_banned(ban: BanEntry | None, now: float) -> None:
+    """Raises :class:`.Refusal` while the ban counts."""
+    if ban is not None and (ban.until is None or now < ban.until):
+        raise Refusal("banned", "you are kept out of this room")
+
+
+def refuse_if_full(settings: RoomSettings, guests: int) -> None:
+    """Raises :class:`.Refusal` when there is no place for one more guest."""
+    if settings.capacity and guests >= settings.capacity:
+        raise Refusal("room-full", f"all {settings.capacity} places are taken", retry=True)

@@ -1,0 +1,395 @@
+"""Coming, being away, coming back and going; and what each of them tells to whom."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Literal
+
+from ..messages import (
+    Bans,
+    Capability,
+    Controls,
+    ControlState,
+    Error,
+    PeerJoined,
+    PeerLeft,
+    Permission,
+    Permissions,
+    Role,
+    Sentence,
+    Settings,
+    Waiting,
+    Welcome,
+)
+from .delivery import Delivery
+from .effects import Announce, Close, Greet, RoomCard
+from .events import Join
+from .handover import Change, Handover
+from .permissions import CAPABILITIES, MAY_ADDRESS, SEEN_BY, STAFF, VISIBLE
+from .roster import Roster
+from .state import Member, RoomState, Slot
+
+MAX_WELCOME = 256 * 1024
+"""How much of a welcome may be about others, about bytes: further ones are told one by one."""
+
+_PLAYERS: frozenset[Role] = frozenset({"player", "moderator", "admin"})
+"""To whom the room itself may give a control."""
+
+Reason = Literal[
+    "requested", "granted", "denied", "given", "taken", "released", "expired", "left", "settings"
+]
+
+
+class Membership:
+    """The people of a room, and what they hold."""
+
+    def __init__(self, state: RoomState) -> None:
+        self.state = state
+        self.roster = Roster(state.members)
+        self.delivery = Delivery(state, self.roster)
+        if not state.slots:
+            self.handover().fit()
+
+    # Coming --------------------------------------------------------------------------------------
+
+    def enter(self, join: Join, *, waits: bool = False) -> Member:
+        """Someone new comes in, or begins to wait."""
+        state = self.state
+        if not state.members:
+            self.delivery.record("room.opened")
+        member = Member(
+            peer=join.link,
+            link=join.link,
+            subject=join.subject,
+            role=join.role,
+            token_role=join.role,
+            name=join.name,
+            seat=join.seat,
+            secrets=(join.secret_hash,),
+            window_s=join.window_s,
+            traceparent=join.traceparent,
+            joined_at=state.clock,
+            joined_seq=state.seq,
+            waiting=waits,
+        )
+        state.window_s = max(state.window_s, member.window_s)
+        self.roster.add(member)
+        if waits:
+            self.delivery.direct(member, Waiting(member.peer, state.name))
+            self.delivery.record("viewer.waiting", target=member, role=member.role)
+            self._tell_presence(member)
+        else:
+            self._come_in(member)
+        return member
+
+    def let_in(self, member: Member, actor: Member) -> None:
+        """Someone who waited comes in."""
+        self.roster.let_in(member)
+        self.delivery.record("viewer.admitted", actor=actor, target=member, role=member.role)
+        self._come_in(member)
+
+    def _come_in(self, member: Member) -> None:
+        state = self.state
+        member.joined_seq = state.seq
+        if member.role == "host":
+            self.delivery.record("stream.started", actor=member, target=member)
+        else:
+            self.delivery.record("viewer.joined", target=member, role=member.role)
+        self._brief(member, self._greet(member))
+        for message in state.chat:
+            self.delivery.direct(member, message)
+        self._tell_presence(member)
+        host = self.roster.host
+        if host is not None and host is not member:
+            self.delivery.to((host,), self.permissions_of(member))
+        self.announce()
+
+    def _greet(
+        self, member: Member, *, resumed: bool = False, complete: bool = True
+    ) -> list[PeerJoined]:
+        """Welcomes the member. Returns whom it must be told besides."""
+        state = self.state
+        told, untold = self._others(member)
+        addressable = MAY_ADDRESS[member.role]
+        welcome = Welcome(
+            peer=member.peer,
+            room=state.name,
+            role=member.role,
+            host_present=self.roster.host is not None,
+            peers=[card.peer for card in told if card.role in addressable and not card.waiting],
+            resumed=resumed,
+            complete=complete,
+            capabilities=self.capabilities(member),
+            settings=state.settings,
+            controls=[self._control(slot) for slot in state.slots.values()],
+            members=told,
+            resume_window_s=member.window_s,
+            at=state.clock,
+            # Of one who comes back, what was missed follows, and counts from its own number.
+            seq=0 if resumed else state.seq,
+        )
+        self.delivery.effect(Greet(member.link, welcome))
+        return untold
+
+    def _brief(self, member: Member, untold: list[PeerJoined]) -> None:
+        """Tells what a welcome has no place for."""
+        for card in untold:
+            self.delivery.to((member,), card)
+        self.delivery.to((member,), Settings(self.state.settings, self.roster.viewers))
+        if member.role == "host":
+            for other in self.state.members.values():
+                if other is not member and not other.waiting:
+                    self.delivery.to((member,), self.permissions_of(other))
+        if member.role in STAFF:
+            self.delivery.to((member,), self.bans())
+
+    def _others(self, member: Member) -> tuple[list[PeerJoined], list[PeerJoined]]:
+        """Whom a member may see: those for its welcome, and those for whom it has no place."""
+        others = [other for other in self.roster.of(VISIBLE[member.role]) if other is not member]
+        if member.role in STAFF:
+            others += self.roster.waiting.values()
+        told: list[PeerJoined] = []
+        size = 0
+        for number, other in enumerate(others):
+            card = _card(other, to_host=member.role == "host")
+            size += 160 + len(card.peer) + 4 * len(card.name) + len(card.seat)
+            if size > MAX_WELCOME:
+                rest = others[number:]
+                return told, [_card(late, to_host=member.role == "host") for late in rest]
+            told.append(card)
+        return told, []
+
+    # Being away and coming back ------------------------------------------------------------------
+
+    def set_away(self, member: Member) -> None:
+        self.roster.set_away(member, self.state.clock)
+        self.delivery.record("viewer.away", target=member, role=member.role)
+        self._tell_presence(member)
+        self.hand_over(self.handover().settle(), "left")
+
+    def find_session(self, join: Join) -> Member | None:
+        """Whose session ``join`` goes on with, if it shows what it takes."""
+        if join.resume is None:
+            return None
+        member = self.state.members.get(join.resume.peer)
+        if (
+            member is None
+            or member.waiting
+            or member.subject != join.subject
+            or (member.role == "host") != (join.role == "host")
+        ):
+            return None
+        shown = join.resume.secret_hash
+        # Every one is compared: how long it takes says nothing.
+        known = [hmac.compare_digest(secret, shown) for secret in member.secrets if secret]
+        return member if any(known) else None
+
+    def resume(self, member: Member, join: Join) -> None:
+        """The member goes on over ``join.link``."""
+        assert join.resume is not None
+        was_away = member.away_since is not None
+        if not was_away:
+            text = "your session goes on over another connection"
+            self.delivery.effect(Close(member.link, Error("replaced", text)))
+        self.roster.relink(member, join.link)
+        member.secrets = (join.secret_hash, join.resume.secret_hash)
+        member.window_s = join.window_s
+        self.state.window_s = max(self.state.window_s, member.window_s)
+        history, seq = self.delivery.history, join.resume.seq
+        # Before anything that this return brings about: that is said to a member who is here.
+        missed, complete = history.missed(member, seq), history.is_complete(member, seq)
+        untold = self._greet(member, resumed=True, complete=complete)
+        for sent in missed:
+            self.delivery.direct(member, sent.message)
+        if not complete:
+            self._brief(member, untold)
+        self.delivery.record("viewer.returned", target=member, role=member.role)
+        if member.token_role != join.role:
+            member.token_role = join.role
+            self.set_role(member, join.role)
+        elif was_away:
+            self._tell_presence(member)
+        self.hand_over(self.handover().settle(), "granted")
+        if member.role == "host" and self.state.card is not None:
+            self.delivery.effect(Announce(self.state.card))
+
+    # Going ---------------------------------------------------------------------------------------
+
+    def remove(self, member: Member, reason: Literal["bye", "lost", "kicked"]) -> None:
+        """The member is gone, with all that it held."""
+        state, delivery = self.state, self.delivery
+        self.roster.remove(member)
+        roles = SEEN_BY[member.role]
+        delivery.about(member, roles, lambda _: PeerLeft(member.peer, member.role, reason))
+        if member.waiting:
+            delivery.record("viewer.refused", target=member, reason=reason)
+        elif member.role == "host":
+            delivery.record("stream.ended", actor=member, target=member, reason=reason)
+            self.hand_over(self.handover().clear(), "left")
+        else:
+            delivery.record("viewer.left", target=member, role=member.role, reason=reason)
+            self.hand_over(self.handover().leave(member.peer), "left")
+        self.announce()
+        if not state.members:
+            delivery.record("room.closed")
+
+    def put_out(self, member: Member, error: Error) -> None:
+        """The member is put out: told why, its connection ended."""
+        self.delivery.effect(Close(member.link, error))
+        self.remove(member, "kicked")
+
+    # What they are and may do --------------------------------------------------------------------
+
+    def set_role(self, member: Member, role: Role) -> None:
+        """Makes the member something else. Whom it sees from now on, it is told."""
+        before = member.role
+        self.roster.set_role(member, role)
+        seers = SEEN_BY[before] | SEEN_BY[role]
+        self.delivery.about(member, seers, lambda to_host: _card(member, to_host=to_host))
+        self.delivery.to((member,), _card(member, to_host=False))
+        for other in self.roster.of(VISIBLE[role] - VISIBLE[before]):
+            if other is not member:
+                self.delivery.to((member,), _card(other, to_host=False))
+        if role in STAFF and before not in STAFF:
+            for other in self.roster.waiting.values():
+                self.delivery.to((member,), _card(other, to_host=False))
+            self.delivery.to((member,), self.bans())
+        self.tell_permissions(member)
+        self.hand_over(self.handover().settle(), "granted")
+
+    def capabilities(self, member: Member) -> list[Permission]:
+        """All that the member may do."""
+        may: dict[Capability, float | None] = {
+            capability: None
+            for capability in sorted(CAPABILITIES[member.role])
+            if capability not in member.revoked
+        }
+        may.update(member.granted)
+        for control, slot in self.state.slots.items():
+            if slot.holder == member.peer:
+                may[control] = slot.until
+        return [Permission(capability, until) for capability, until in may.items()]
+
+    def permissions_of(self, member: Member) -> Permissions:
+        return Permissions(member.peer, self.capabilities(member))
+
+    def tell_permissions(self, member: Member) -> None:
+        """Tells the member, the host and the staff what it may do from now on."""
+        listeners = {staff.peer: staff for staff in self.roster.of(STAFF)}
+        if not member.waiting:
+            listeners[member.peer] = member
+        self.delivery.to(listeners.values(), self.permissions_of(member))
+
+    def end_grants(self, member: Member) -> None:
+        """Ends what the member was granted until now."""
+        now = self.state.clock
+        granted = member.granted.items()
+        over = [name for name, until in granted if until is not None and until <= now]
+        if over:
+            member.granted = {name: until for name, until in granted if name not in over}
+            self.roster.note_times(member)
+            for capability in over:
+                self.delivery.record("permission.revoked", target=member, capability=capability)
+            self.tell_permissions(member)
+
+    def handover(self) -> Handover:
+        """The rules of handing controls over, as they are now."""
+        return Handover(self.state.slots, self.state.settings, self._may_inherit, self.state.clock)
+
+    def hand_over(
+        self,
+        change: Change,
+        reason: Reason,
+        message: Sentence = "",
+        actor: Member | None = None,
+    ) -> None:
+        """Tells and records what has become of controls."""
+        members = self.state.members
+        if change.slots:
+            states = [self._control(slot) for slot in change.slots.values()]
+            self.delivery.everyone(Controls(states, reason, message))
+        for peer in change.peers:
+            member = members.get(peer)
+            if member is not None:
+                self.tell_permissions(member)
+        for peer, control in change.lost:
+            target = members.get(peer)
+            self.delivery.record(
+                "control.released", actor=actor, target=target, control=control, reason=reason
+            )
+        for peer, control in change.gained:
+            self.delivery.record(
+                "control.granted",
+                actor=actor,
+                target=members[peer],
+                control=control,
+                until=self.state.slots[control].until,
+                reason=reason,
+            )
+
+    def _may_inherit(self, peer: str) -> bool:
+        member = self.state.members.get(peer)
+        return member is not None and member.present and member.role in _PLAYERS
+
+    def _control(self, slot: Slot) -> ControlState:
+        holder = None if slot.holder is None else self.state.members.get(slot.holder)
+        return ControlState(
+            slot.control,
+            slot.holder,
+            slot.until,
+            holder is not None and holder.away_since is not None,
+            list(slot.queue),
+        )
+
+    # The room to the outside ---------------------------------------------------------------------
+
+    def announce(self) -> None:
+        """Puts the directory's card up, takes it down, or leaves it as it is."""
+        state, host = self.state, self.roster.host
+        card = None
+        if host is not None and state.settings.privacy == "public":
+            card = RoomCard(
+                name=state.name,
+                title=state.settings.title,
+                steam_app_id=state.settings.steam_app_id,
+                host=host.name,
+                viewers=state.told_viewers,
+                policy=state.settings.policy,
+                locked=state.settings.locked,
+                since=host.joined_at,
+            )
+        if card != state.card:
+            state.card = card
+            self.delivery.effect(Announce(card))
+
+    def tell_settings(self) -> None:
+        """Tells everyone the settings and how many watch."""
+        state = self.state
+        state.told_viewers = self.roster.viewers
+        state.told_at = state.clock
+        self.delivery.everyone(Settings(state.settings, state.told_viewers))
+        self.announce()
+
+    def tell_bans(self) -> None:
+        """Tells the staff who is kept out."""
+        self.delivery.to(self.roster.of(STAFF), self.bans())
+
+    def bans(self) -> Bans:
+        return Bans(list(self.state.bans.values()))
+
+    def _tell_presence(self, member: Member) -> None:
+        roles = SEEN_BY[member.role]
+        self.delivery.about(member, roles, lambda to_host: _card(member, to_host=to_host))
+
+
+def _card(member: Member, *, to_host: bool) -> PeerJoined:
+    """What others are told of a member: a viewer's seat and trace are the host's alone."""
+    return PeerJoined(
+        member.peer,
+        member.role,
+        member.name,
+        member.seat if to_host else "",
+        member.away_since is not None,
+        member.waiting,
+        member.traceparent if to_host else "",
+    )

@@ -1,0 +1,100 @@
+"""Finds members: by link, by role, by what they wait for. Derived from the state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+
+from ..messages import Role
+from .permissions import ROLES, STAFF
+from .state import Member
+
+
+class Roster:
+    """The members of a room, looked at from several sides.
+
+    Who changes sides becomes the newest, here and in ``members``: so that a roster made anew from a
+    snapshot has everyone in the same order.
+    """
+
+    def __init__(self, members: dict[str, Member]) -> None:
+        """``members`` by peer id; stays shared with the caller."""
+        self.members = members
+        self.links: dict[str, Member] = {}
+        self.away: dict[str, Member] = {}
+        self.waiting: dict[str, Member] = {}
+        self.timed: dict[str, Member] = {}
+        """Who may do something until a certain time."""
+
+        self._roles: dict[Role, dict[str, Member]] = {role: {} for role in ROLES}
+        for member in members.values():
+            self._file(member)
+
+    @property
+    def host(self) -> Member | None:
+        return next(iter(self._roles["host"].values()), None)
+
+    @property
+    def viewers(self) -> int:
+        """How many are in besides the host."""
+        return sum(len(group) for role, group in self._roles.items() if role != "host")
+
+    @property
+    def guests(self) -> int:
+        """How many are in besides the host and its staff."""
+        return sum(len(group) for role, group in self._roles.items() if role not in STAFF)
+
+    def of(self, roles: Iterable[Role]) -> Iterator[Member]:
+        """Those who are in with one of these roles, by role and then oldest first."""
+        wanted = frozenset(roles)
+        groups = (group.values() for role, group in self._roles.items() if role in wanted)
+        return chain.from_iterable(groups)
+
+    def add(self, member: Member) -> None:
+        self.members[member.peer] = member
+        self._file(member)
+
+    def remove(self, member: Member) -> None:
+        del self.members[member.peer]
+        del self.links[member.link]
+        for index in (self.away, self.waiting, self.timed, self._roles[member.role]):
+            index.pop(member.peer, None)
+
+    def relink(self, member: Member, link: str) -> None:
+        """The member goes on over another connection, and is there."""
+        del self.links[member.link]
+        member.link = link
+        self.links[link] = member
+        member.away_since = None
+        self.away.pop(member.peer, None)
+
+    def set_away(self, member: Member, at: float) -> None:
+        member.away_since = at
+        self.away[member.peer] = member
+
+    def let_in(self, member: Member) -> None:
+        self.remove(member)
+        member.waiting = False
+        self.add(member)
+
+    def set_role(self, member: Member, role: Role) -> None:
+        self.remove(member)
+        member.role = role
+        self.add(member)
+
+    def note_times(self, member: Member) -> None:
+        """After a change of what the member is granted."""
+        if any(until is not None for until in member.granted.values()):
+            self.timed[member.peer] = member
+        else:
+            self.timed.pop(member.peer, None)
+
+    def _file(self, member: Member) -> None:
+        self.links[member.link] = member
+        if member.waiting:
+            self.waiting[member.peer] = member
+        else:
+            self._roles[member.role][member.peer] = member
+        if member.away_since is not None:
+            self.away[member.peer] = member
+        self.note_times(member)
