@@ -211,6 +211,10 @@ struct pc_media_settings {
 int pc_peer_send(struct pc_hub *hub, int peer, struct pc_stream *stream,
                  const struct pc_media_settings *settings);
 
+/* Whether the peer plays, from now on; see struct pc_media_settings. What
+ * pc_peer_send() says counts anew. */
+int pc_peer_set_player(struct pc_hub *hub, int peer, bool player);
+
 /* What the controller of a peer's rate is doing. */
 enum pc_congestion_state {
     PC_CONGESTION_FIXED,     /* there is none: the rate is the stream's */
@@ -246,6 +250,7 @@ struct pc_peer_stats {
     double queue_ms;               /* estimated queueing delay on the way there */
     double network_loss;           /* 0..1, from transport-wide feedback */
     int rung;                      /* of the stream's encodes, which one it gets */
+    bool player;                   /* it plays */
 };
 int pc_peer_get_stats(struct pc_hub *hub, int peer, struct pc_peer_stats *out);
 

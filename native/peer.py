@@ -107,6 +107,8 @@ class PeerStats:
     """0..1, of late, from transport-wide feedback."""
     rung: int
     """Which of the stream's encodes it gets; see `StreamStats.rungs`."""
+    player: bool = False
+    """It plays: its link goes first where viewers share an encode."""
 
 
 class Peer:
@@ -182,6 +184,10 @@ class Peer:
         native.player = settings.player
         check(lib.pc_peer_send(self._hub_pointer, self._id, stream._pointer, native))
 
+    def set_player(self, player: bool) -> None:
+        """It plays from now on, or does no more. `send` says it anew."""
+        check(lib.pc_peer_set_player(self._hub_pointer, self._id, player))
+
     def stats(self) -> PeerStats:
         """Counters since the peer was opened, and the path's last figures."""
         s = ffi.new("struct pc_peer_stats *")
@@ -217,6 +223,7 @@ class Peer:
             queue_ms=s.queue_ms,
             network_loss=s.network_loss,
             rung=s.rung,
+            player=s.player,
         )
 
     def close(self) -> None:

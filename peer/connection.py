@@ -169,6 +169,14 @@ class Connection(PeerConnection):
         if self._keyed is not None:
             self._start_media()
 
+    def set_player(self, player: bool) -> None:
+        """The viewer plays from now on, or does no more; see :class:`ConnectionSettings`."""
+        if player == self.settings.player or self.state is ConnectionState.CLOSED:
+            return
+        self.settings = replace(self.settings, player=player)
+        if self._keyed is not None and self._stream is not None:
+            self._peer.set_player(player)
+
     # What PeerConnection tells ------------------------------------------------------------------
 
     def _keys_arrived(self) -> None:

@@ -122,6 +122,27 @@ int pc_peer_send(struct pc_hub *hub, int peer, struct pc_stream *stream,
     return pc_hub_call(hub, send_media, &wanted);
 }
 
+struct set_player {
+    int peer;
+    bool player;
+};
+
+static int set_player(struct pc_hub *hub, void *context)
+{
+    const struct set_player *wanted = context;
+    struct pc_peer *peer = find_peer(hub, wanted->peer);
+    if (peer == NULL)
+        return -ENOENT;
+    peer->sender.media.player = wanted->player; /* the next allotment of rungs goes by it */
+    return 0;
+}
+
+int pc_peer_set_player(struct pc_hub *hub, int peer, bool player)
+{
+    struct set_player wanted = {peer, player};
+    return pc_hub_call(hub, set_player, &wanted);
+}
+
 struct receive_media {
     int peer;
     struct pc_reception *reception;

@@ -453,6 +453,7 @@ void pc_sender_get_stats(const struct pc_sender *sender, struct pc_peer_stats *o
     out->queued_frames = sender->length;
     out->media_bps = sender->rate.media_bps;
     out->rung = sender->on_ladder.rung;
+    out->player = sender->media.player;
     if (!pc_rate_loop_controls(&sender->rate))
         return;
     out->congestion = output->state;

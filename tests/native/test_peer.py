@@ -51,6 +51,20 @@ def receive(viewer: socket.socket, kind: str) -> bytes:
             return data
 
 
+def test_who_plays_may_change_while_media_runs(hub: Hub, stream: Stream, viewer: socket.socket):
+    peer = hub.open_peer()
+    peer.set_path(0, Address(*viewer.getsockname()))
+    peer.set_keys(SrtpProfile.AES128_CM_SHA1_80, KEY, KEY[::-1])
+    peer.send(stream, MEDIA)
+    assert not peer.stats().player
+    peer.set_player(True)
+    assert peer.stats().player
+    receive(viewer, "rtp")
+    peer.close()
+    with pytest.raises(HandleClosed):
+        peer.set_player(False)
+
+
 def test_media_arrives_and_libsrtp_can_read_it(hub: Hub, stream: Stream, viewer: socket.socket):
     peer = hub.open_peer()
     peer.set_path(0, Address(*viewer.getsockname()))
