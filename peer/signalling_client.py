@@ -7,20 +7,30 @@
         async for message in client:  # Welcome first, and again after every reconnect
             await client.send(Offer(peer, sdp))
 
+    await client.request(Kick("anna"))  # from another task: the iteration brings the answer
+
 States, changed in one setter::
 
              iteration                welcome
     IDLE ───────────────▶ CONNECTING ─────────▶ JOINED
-                            ▲     │ loss           │ loss
-                      delay │     ▼                │
-                            └── WAITING ◀──────────┘
+                           ▲   │  ╲ waiting       │  ▲ welcome
+                           │   │   ▼              │  │
+                           │   │  KNOCKING ───────│──╯
+                     delay │   │ loss  │ loss     │ loss
+                           │   ▼       ▼          │
+                           ╰── WAITING ◀──────────╯
     close(), or refused for good: CLOSED
+
+A link that is lost is not the end of the session: the next hello names it, and a server that still
+has it goes on with it. Then ``welcome.resumed`` is true, the peer id is what it was, and what was
+missed follows, each message once; where too much was missed, ``welcome.complete`` is false, and
+the welcome alone says how things stand. Otherwise the session is a new one.
 
 A token that lives shorter than the session needs a callback that has fresh ones (``fresh_token``):
 it is asked before each hello, and again when the server says that the token ends soon.
 
-A loss is retried with exponential backoff and jitter; what cannot get better by trying again ends
-the iteration with :class:`SignallingRefused`.
+A loss is retried with exponential backoff and jitter, never sooner than the server asks for; what
+cannot get better by trying again ends the iteration with :class:`SignallingRefused`.
 """
 
 from __future__ import annotations
@@ -33,8 +43,7 @@ import random
 import ssl
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
-from dataclasses import dataclass
+from contextlib import aclosing, suppress
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
@@ -43,9 +52,11 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.typing import Subprotocol
 
+from peer.requests import Answer, RequestRefused, Requests
+from peer.signalling_settings import SignallingClientSettings, TokenSource, TokenUnavailable
 from signalling.messages import (
     CLOSE_CODES,
-    MAX_MESSAGE_BYTES,
+    MAX_SERVER_MESSAGE_BYTES,
     SUBPROTOCOL,
     Bye,
     ClientMessage,
@@ -56,14 +67,29 @@ from signalling.messages import (
     MessageError,
     Ping,
     Pong,
+    Resume,
     Role,
+    RoomMessage,
+    RoomRequest,
     ServerMessage,
     TokenAccepted,
     TokenExpiring,
+    Waiting,
     Welcome,
     decode_server,
     encode,
 )
+
+__all__ = [
+    "FINAL",
+    "ClientState",
+    "RequestRefused",
+    "SignallingClient",
+    "SignallingClientSettings",
+    "SignallingRefused",
+    "TokenSource",
+    "TokenUnavailable",
+]
 
 log = logging.getLogger(__name__)
 
@@ -72,23 +98,28 @@ _library_log = logging.getLogger(f"{__name__}.websockets")
 _library_log.setLevel(logging.WARNING)
 
 FINAL: frozenset[ErrorCode] = frozenset(
-    {"bad-message", "bad-token", "token-expired", "forbidden", "version", "too-large"}
+    {
+        "bad-message",
+        "bad-token",
+        "token-expired",
+        "forbidden",
+        "not-admitted",
+        "kicked",
+        "banned",
+        "replaced",
+        "room-full",
+        "room-locked",
+        "version",
+        "too-large",
+    }
 )
-"""Errors after which the same hello would only be refused again."""
+"""Errors that end a connection for good, unless the server says that trying again helps."""
 
-CLOSING = FINAL | {"room-taken", "shutting-down", "timeout", "internal"}
-"""Errors that end a connection; the others answer one message."""
+_ELSEWHERE: frozenset[ErrorCode] = frozenset({"shutting-down", "internal", "timeout"})
+"""Errors that another server may not have."""
 
 # Of the errors that share a close code, the first speaks for all.
 _CODE_OF_CLOSE: dict[int, ErrorCode] = {n: code for code, n in reversed(CLOSE_CODES.items())}
-
-
-TokenSource = Callable[[], Awaitable[str]]
-"""Returns a token that is good now; raises :class:`TokenUnavailable` when there is none now."""
-
-
-class TokenUnavailable(Exception):
-    """No token can be had now. Says why; it is asked for again later."""
 
 
 class SignallingRefused(Exception):
@@ -103,52 +134,12 @@ class SignallingRefused(Exception):
 class ClientState(enum.Enum):
     IDLE = "idle"
     CONNECTING = "connecting"
+    KNOCKING = "knocking"
+    """The token is good; somebody of the room must still let us in."""
     JOINED = "joined"
     WAITING = "waiting"
+    """Until the next try."""
     CLOSED = "closed"
-
-
-@dataclass(frozen=True, kw_only=True)
-class SignallingClientSettings:
-    """Where to and as whom. Raises :class:`ValueError` naming the field that makes no sense."""
-
-    url: str
-    """The server's WebSocket: ``ws://…/ws`` or ``wss://…/ws``."""
-
-    token: str
-    """May be empty for a client with a ``fresh_token`` callback."""
-
-    room: str
-    role: Role = "host"
-    name: str = ""
-    """Shown to the others."""
-
-    first_delay_s: float = 0.25
-    """The bound of the delay before the first retry, in seconds; it doubles with every try."""
-
-    max_delay_s: float = 15.0
-    """The bound that it never exceeds."""
-
-    stable_s: float = 10.0
-    """A connection that held this long starts the backoff afresh."""
-
-    open_timeout_s: float = 10.0
-    """How long the WebSocket, and then the welcome, may take."""
-
-    ping_interval_s: float = 10.0
-    """How often the connection is pinged, and how long an answer may take."""
-
-    room_taken_tries: int = 6
-    """A room that has another host is given up after this many refusals in a row. The server
-    needs some seconds to find out that a host has vanished: it may be ourselves."""
-
-    def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("ws", "wss") or not parts.hostname:
-            raise ValueError(f"url: {self.url!r} is not a ws:// or wss:// address")
-        for name in ("first_delay_s", "max_delay_s", "open_timeout_s", "ping_interval_s"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: must be greater than 0")
 
 
 class SignallingClient:
@@ -180,8 +171,13 @@ class SignallingClient:
         self._socket: ClientConnection | None = None
         self._state = ClientState.IDLE
         self._stopped = asyncio.Event()
+        self._requests = Requests()
+        self._refusal: Error | None = None
+        self._session: Welcome | None = None
+        self._seq = 0
         self._tries = 0
         self._taken = 0
+        self._turn = 0
         self.trouble = ""
         """Why there is no connection now, in words; empty while there is one."""
         self.seat = ""
@@ -190,6 +186,22 @@ class SignallingClient:
     @property
     def state(self) -> ClientState:
         return self._state
+
+    @property
+    def peer(self) -> str:
+        """Our name in the room; empty before the first welcome."""
+        return self._session.peer if self._session else ""
+
+    @property
+    def role(self) -> Role | None:
+        """What we became there; ``None`` before the first welcome."""
+        return self._session.role if self._session else None
+
+    @property
+    def rtt_ms(self) -> float | None:
+        """The last heartbeat's round trip to the server, in milliseconds."""
+        socket = self._socket
+        return 1000 * socket.latency if socket is not None and socket.latency else None
 
     async def __aenter__(self) -> Self:
         return self
@@ -204,14 +216,18 @@ class SignallingClient:
 
     async def send(self, message: ClientMessage) -> bool:
         """Send one message. ``False`` when there is no room to send it in now: it is not kept."""
-        socket = self._socket
-        if socket is None or self._state is not ClientState.JOINED:
-            return False
-        try:
-            await socket.send(encode(message))
-        except ConnectionClosed:
-            return False
-        return True
+        return self._state is ClientState.JOINED and await self._send(message)
+
+    async def request(self, request: RoomRequest, *, timeout_s: float | None = None) -> Answer:
+        """Ask the room for something, and wait for the answer: the iteration must go on meanwhile.
+
+        Raises :class:`RequestRefused`, with the code ``timeout`` where no answer came.
+        """
+        asked = self._requests.begin(request)
+        answer = self._requests.answer_to(asked, timeout_s or self._settings.request_timeout_s)
+        if not await self.send(asked):
+            self._requests.abandon(self.trouble or "there is no link to the server now")
+        return await answer
 
     async def close(self) -> None:
         """Say bye, close, and end the iteration. May be called again."""
@@ -219,7 +235,8 @@ class SignallingClient:
             self._set_state(ClientState.CLOSED)
             return
         if not self._stopped.is_set():
-            await self.send(Bye())
+            if self._state in (ClientState.JOINED, ClientState.KNOCKING):
+                await self._send(Bye())
             self._stopped.set()
         if self._socket is not None:
             await self._socket.close()
@@ -229,67 +246,82 @@ class SignallingClient:
         try:
             while not self._stopped.is_set():
                 self._set_state(ClientState.CONNECTING)
+                after_s = 0.0
                 try:
                     async with aclosing(self._connection()) as messages:
                         async for message in messages:
                             yield message
                 except _Lost as loss:
                     self.trouble = str(loss)
+                    self._turn += loss.elsewhere
+                    after_s = loss.after_s
                 if self._stopped.is_set():
                     return
                 self._set_state(ClientState.WAITING)
-                await self._wait()
+                await self._wait(after_s)
         finally:
             self._set_state(ClientState.CLOSED)
 
     async def _connection(self) -> AsyncGenerator[ServerMessage, None]:
         """The messages of one connection. Raises :class:`_Lost` or :class:`SignallingRefused`."""
-        socket = await self._open()
+        urls = self._settings.urls
+        socket = await self._open(urls[self._turn % len(urls)])
         if self._stopped.is_set():
             await socket.close()
             return
         self._socket = socket
+        self._refusal = None
         joined_at = None
-        refusal: Error | None = None
         try:
             async with asyncio.timeout(self._settings.open_timeout_s):
-                welcome = await self._join(socket)
-            joined_at = self._clock()
-            self._taken = 0
-            self.trouble = ""
-            self._set_state(ClientState.JOINED)
-            yield welcome
+                message = await self._greet(socket)
             while True:
-                message = await self._receive(socket)
-                if isinstance(message, Error) and message.code in CLOSING:
-                    refusal = message
+                if isinstance(message, Waiting):
+                    self._set_state(ClientState.KNOCKING)
+                elif isinstance(message, Welcome):
+                    joined_at = self._clock()
+                    self._joined(message)
+                    with suppress(ConnectionClosed):  # what came before is still to be read
+                        await socket.ping()
                 yield message
+                message = await self._receive(socket)
         except TimeoutError:
-            raise _Lost("the server does not answer the hello") from None
+            raise _Lost("the server does not answer the hello", elsewhere=True) from None
         except ConnectionClosed as error:
-            raise self._loss(error, refusal, was_joined=joined_at is not None) from None
+            raise self._loss(error, was_joined=joined_at is not None) from None
         finally:
             self._socket = None
+            self._requests.abandon("the link to the server broke before the answer")
             await self._give_up_renewal()
             if joined_at is not None and self._clock() - joined_at >= self._settings.stable_s:
                 self._tries = 0
             await socket.close()
 
-    async def _join(self, socket: ClientConnection) -> Welcome:
-        settings = self._settings
-        token = await self._token()
-        hello = Hello(token, settings.room, settings.role, name=settings.name, seat=self.seat)
+    async def _greet(self, socket: ClientConnection) -> ServerMessage:
+        """Say hello. Returns the :class:`Waiting` or :class:`Welcome` that comes first."""
+        settings, session = self._settings, self._session
+        hello = Hello(
+            await self._token(),
+            settings.room,
+            settings.role,
+            name=settings.name,
+            seat=self.seat,
+            resume=session and Resume(session.peer, session.secret, self._seq),
+            traceparent=settings.traceparent,
+        )
         await socket.send(encode(hello))
-        refusal: Error | None = None
-        try:
-            while True:
-                message = await self._receive(socket)
-                if isinstance(message, Welcome):
-                    return message
-                if isinstance(message, Error):
-                    refusal = message
-        except ConnectionClosed as error:
-            raise self._loss(error, refusal, was_joined=False) from None
+        while True:
+            message = await self._receive(socket)
+            if isinstance(message, Waiting | Welcome):
+                return message
+
+    def _joined(self, welcome: Welcome) -> None:
+        self._session = welcome
+        if not (welcome.resumed and welcome.complete):
+            self._seq = welcome.seq  # else what was missed still comes
+        self._taken = 0
+        self.trouble = ""
+        self._set_state(ClientState.JOINED)
 
     async def _token(self) -> str:
         if self._fresh_token is None:
@@ -322,6 +354,16 @@ class SignallingClient:
             renewal = self._renew(socket, self._fresh_token)
             self._renewal = asyncio.create_task(renewal, name="token-renewal")
 
+    async def _send(self, message: ClientMessage) -> bool:
+        socket = self._socket
+        if socket is None:
+            return False
+        try:
+            await socket.send(encode(message))
+        except ConnectionClosed:
+            return False
+        return True
+
     async def _receive(self, socket: ClientConnection) -> ServerMessage:
         """The next message that is not about the connection. Raises :class:`ConnectionClosed`."""
         while True:
@@ -335,15 +377,28 @@ class SignallingClient:
                 await socket.send(encode(Pong(message.at)))
             elif isinstance(message, TokenExpiring):
                 self._token_expiring(socket, message)
-            elif not isinstance(message, Pong | TokenAccepted):
+            elif isinstance(message, Pong | TokenAccepted) or self._is_known(message):
+                continue
+            elif not self._requests.take(message):
+                if isinstance(message, Error):
+                    self._refusal = message
                 return message
 
-    async def _open(self) -> ClientConnection:
+    def _is_known(self, message: ServerMessage) -> bool:
+        """Has this message of the room come before?"""
+        if not isinstance(message, RoomMessage) or isinstance(message, Welcome | Waiting):
+            return False
+        if 0 < message.seq <= self._seq:
+            return True
+        self._seq = max(self._seq, message.seq)
+        return False
+
+    async def _open(self, url: str) -> ClientConnection:
         settings = self._settings
-        host = urlsplit(settings.url).hostname or ""
+        host = urlsplit(url).hostname or ""
         try:
             return await connect(
-                settings.url,
+                url,
                 subprotocols=[Subprotocol(SUBPROTOCOL)],
                 compression=None,
                 user_agent_header=None,
@@ -351,53 +406,55 @@ class SignallingClient:
                 ping_interval=settings.ping_interval_s,
                 ping_timeout=settings.ping_interval_s,
                 close_timeout=2.0,
-                max_size=2 * MAX_MESSAGE_BYTES,
+                max_size=2 * MAX_SERVER_MESSAGE_BYTES,
                 logger=_library_log,
                 proxy=None if host in ("127.0.0.1", "::1", "localhost") else True,
             )
         except InvalidStatus as error:
             status = error.response.status_code
-            text = f"{settings.url} answers with HTTP status {status}"
+            text = f"{url} answers with HTTP status {status}"
             if 400 <= status < 500 and status not in (408, 429):
                 raise SignallingRefused(None, f"{text}: is the address right?") from error
-            raise _Lost(text) from error
+            raise _Lost(text, elsewhere=True) from error
         except ssl.SSLCertVerificationError as error:
-            text = f"{settings.url} has no valid certificate: {error.verify_message}"
+            text = f"{url} has no valid certificate: {error.verify_message}"
             raise SignallingRefused(None, text) from error
         except InvalidHandshake as error:
-            text = f"{settings.url} is not a Playcast server: {error}"
+            text = f"{url} is not a Playcast server: {error}"
             raise SignallingRefused(None, text) from error
         except TimeoutError as error:
-            raise _Lost(f"{settings.url} does not answer") from error
+            raise _Lost(f"{url} does not answer", elsewhere=True) from error
         except OSError as error:
-            raise _Lost(f"cannot reach {settings.url}: {_os_error_text(error)}") from error
+            text = f"cannot reach {url}: {_os_error_text(error)}"
+            raise _Lost(text, elsewhere=True) from error
 
-    def _loss(
-        self, closed: ConnectionClosed, refusal: Error | None, *, was_joined: bool
-    ) -> Exception:
+    def _loss(self, closed: ConnectionClosed, *, was_joined: bool) -> Exception:
         """What the end of a connection means for the next try."""
-        code: ErrorCode | None
-        if refusal is not None:
-            code, text = refusal.code, refusal.message
-        else:
-            code = _CODE_OF_CLOSE.get(closed.rcvd.code) if closed.rcvd is not None else None
+        number = closed.rcvd.code if closed.rcvd is not None else None
+        refusal = self._refusal
+        if refusal is None or CLOSE_CODES[refusal.code] != number:
+            code = None if number is None else _CODE_OF_CLOSE.get(number)
             text = f"the server closed the connection ({code})" if code else "the connection broke"
+            retry, after_s = False, 0.0
+        else:
+            code, text = refusal.code, refusal.message
+            retry, after_s = refusal.retry, refusal.retry_after_s
         if code == "room-taken":
             self._taken += 1
             if self._taken >= self._settings.room_taken_tries:
                 return SignallingRefused(code, text)
-        if code == "token-expired" and was_joined and self._fresh_token is not None:
-            return _Lost(text)  # another may be had; one that is refused at once is no better
-        if code in FINAL and not (refusal is not None and refusal.retry):
+        # Another token may be had; one that is refused at once is no better.
+        renewable = code == "token-expired" and was_joined and self._fresh_token is not None
+        if code in FINAL and not retry and not renewable:
             return SignallingRefused(code, text)
-        return _Lost(text)
+        return _Lost(text, elsewhere=code in _ELSEWHERE, after_s=after_s)
 
-    async def _wait(self) -> None:
+    async def _wait(self, after_s: float) -> None:
         """Wait before the next try, with full jitter; :meth:`close` cuts it short."""
         settings = self._settings
         bound = min(settings.max_delay_s, settings.first_delay_s * 2 ** min(self._tries, 30))
         self._tries += 1
-        delay = bound * (0.5 + 0.5 * self._jitter.random())
+        delay = after_s + bound * (0.5 + 0.5 * self._jitter.random())
         log.warning("signalling: %s; trying again in %.1f s", self.trouble, delay)
         sleeping = asyncio.ensure_future(self._sleep(delay))
         stopped = asyncio.ensure_future(self._stopped.wait())
@@ -415,6 +472,13 @@ class SignallingClient:
 
 class _Lost(Exception):
     """The connection is gone or did not come about; another may do better."""
+
+    def __init__(self, why: str, *, elsewhere: bool = False, after_s: float = 0.0) -> None:
+        super().__init__(why)
+        self.elsewhere = elsewhere
+        """Another server may do better."""
+        self.after_s = after_s
+        """The server asks for so long a pause."""
 
 
 def _os_error_text(error: OSError) -> str:

@@ -10,17 +10,20 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.typing import Subprotocol
 
 from peer.signalling_client import (
+    FINAL,
     ClientState,
     SignallingClient,
     SignallingClientSettings,
     SignallingRefused,
 )
 from signalling.messages import (
+    CLOSE_CODES,
     SUBPROTOCOL,
     Bye,
     Candidate,
     ClientMessage,
     Error,
+    ErrorCode,
     Hello,
     PeerJoined,
     Ping,
@@ -215,12 +218,12 @@ async def test_only_a_connection_that_held_starts_the_backoff_afresh(
     assert second_bound / 2 <= time.slept[1] <= second_bound
 
 
-@pytest.mark.parametrize("code", ["bad-token", "token-expired", "forbidden", "version"])
-async def test_what_trying_again_cannot_mend_is_final(code: str) -> None:
+@pytest.mark.parametrize("code", sorted(FINAL))
+async def test_what_trying_again_cannot_mend_is_final(code: ErrorCode) -> None:
     async def refuse(socket: ServerConnection) -> None:
         await receive(socket)
-        await socket.send(encode(Error(code, "because")))  # type: ignore[arg-type]
-        await socket.close(4401)
+        await socket.send(encode(Error(code, "because")))
+        await socket.close(CLOSE_CODES[code])
 
     async with server(refuse) as url, client(url) as me:
         with pytest.raises(SignallingRefused, match="because") as refused:
