@@ -58,14 +58,26 @@ class RedisSettings:
     timeout_s: float = 1.0
     """How long Redis may take to connect or to answer before it counts as gone, in seconds."""
 
+    window_s: float = 120.0
+    """How long a room that no server has any more stays in Redis, in seconds: at least as long as
+    a client that lost its server may take to come back."""
+
+    snapshot_s: float = 10.0
+    """How often a busy room's state is put into Redis, in seconds; its log goes back at least as
+    far."""
+
     log_length: int = 1024
-    """About how many events of a room Redis keeps for servers that were away."""
+    """How many events of a room each server keeps for a Redis that loses them; a state is put into
+    Redis after half as many."""
 
     def __post_init__(self) -> None:
         self.address  # noqa: B018 - raises what is wrong with it
         if not re.fullmatch(r"[A-Za-z0-9_.:-]{1,64}", self.prefix):
             raise ValueError("prefix: takes 1 to 64 letters, digits and _ . : -")
-        for name in ("lease_s", "tick_s", "patience_s", "settle_s", "timeout_s", "log_length"):
+        for name in (
+            "lease_s", "tick_s", "patience_s", "settle_s", "timeout_s", "window_s", "snapshot_s",
+            "log_length",
+        ):  # fmt: skip
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: must be greater than 0")
         if self.lease_s < 3 * self.tick_s:

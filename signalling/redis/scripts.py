@@ -1,89 +1,108 @@
-"""What happens inside Redis: four scripts over one room's keys, each one step for everybody.
+"""What happens to a room inside Redis: scripts over its keys, each one step for everybody.
 
 Keys, which share the hash tag ``{room}`` (so that they share a node of a cluster)::
 
-    log       stream   event n has the id ``n-0`` and fields e (event), s (server), q (its sequence)
-    peers     hash     peer -> "n server event": the Join of each peer that is in
-    meta      hash     epoch, n (of the last event), until, fresh; per server q:… and t:…
-    leases    zset     server -> when its lease ends, in ms
+    log      stream  event n has the id ``n-0`` and fields e (event), s (server), q (its sequence)
+    links    hash    link -> server: who is connected, and where
+    meta     hash    epoch, from, n (of the last event), last (its "server q"), run, until
+    servers  hash    server -> the fencing token with which it takes part; "-": must enter first
+    seq      hash    server -> the greatest q of its that is in the log
+    state    hash    the newest snapshot: n, at (ms), data
+    waiting  set     servers that may still bring events that Redis has lost
 
-Every event is also published on the room's channel as "epoch n server q event".
+Every event is also published on the room's channel as "epoch n server q event". ``links`` and
+``seq`` are what the log says and nothing else. The log goes back to the snapshot before the newest.
 
-*Epoch*: a name the room gets when its keys are made. Another epoch: Redis lost the room.
-*Sequence* (``q``): grows with each event of a server in a room, which makes sending twice harmless.
-*Token* (``t``): the fencing token a server got with its lease; what comes with another is refused.
+*Epoch*: a name the room gets when its keys are made; ``from`` is the one that its founder knew
+before, if any. *Sequence* (``q``): grows with each event of a server, which makes sending twice
+harmless; negative for what a server wrote on somebody's behalf. *Settling*: whenever Redis has lost
+something, or may have (its run id is another), nobody appends until all servers that took part
+have entered again, or ``until``; each brings what it has after the log's end.
 """
 
 from __future__ import annotations
 
 import hashlib
 
+KEYS = ("log", "links", "meta", "servers", "seq", "state", "waiting")
+
 _COMMON = """
-local log, peers, meta, leases = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local server, channel = ARGV[1], ARGV[2]
-local lease_ms, log_length = tonumber(ARGV[3]), tonumber(ARGV[4])
+local log, links, meta, servers = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local seq, state, waiting = KEYS[5], KEYS[6], KEYS[7]
+local server, channel, known, token, keep_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local room = redis.call('HMGET', meta, 'epoch', 'n', 'last', 'until')
+local epoch, n, last = room[1], tonumber(room[2] or 0), room[3]
+local settling = room[4] and tonumber(room[4]) > now
 
-local function append(epoch, from, q, event)
-  local n = redis.call('HINCRBY', meta, 'n', 1)
-  redis.call('XADD', log, 'MAXLEN', '~', log_length, n .. '-0', 'e', event, 's', from, 'q', q)
+local function takes_part()
+  return epoch == known and redis.call('HGET', servers, server) == token
+end
+
+local function append(from, q, event)
+  n = n + 1
+  last = from .. ' ' .. q
+  redis.call('XADD', log, n .. '-0', 'e', event, 's', from, 'q', q)
   redis.call('PUBLISH', channel, table.concat({epoch, n, from, q, event}, ' '))
-  return n
+end
+
+local function note_link(from, kind, link)
+  if kind == 'in' then
+    redis.call('HSET', links, link, from)
+  elseif kind == 'out' then
+    redis.call('HDEL', links, link)
+  end
+end
+
+local function finish()
+  redis.call('HSET', meta, 'n', n, 'last', last)
 end
 
 local function keep()
-  for i = 1, 4 do redis.call('PEXPIRE', KEYS[i], 12 * lease_ms) end
+  for i = 1, 7 do redis.call('PEXPIRE', KEYS[i], keep_ms) end
 end
 
--- Puts out the peers of one server that are not among those to keep.
-local function put_out(epoch, owner, kept, event_before, event_after)
-  local all = redis.call('HGETALL', peers)
+local function run_id()
+  return string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
+end
+
+-- The links of one server are lost, says the server that runs this.
+local function lose_links(owner, q, event_before, event_after)
+  local all = redis.call('HGETALL', links)
   for i = 1, #all, 2 do
-    local from = string.match(all[i + 1], '^%d+ (%S+) ')
-    if from == owner and not kept[all[i]] then
-      redis.call('HDEL', peers, all[i])
-      append(epoch, '-', 0, event_before .. all[i] .. event_after)
+    if all[i + 1] == owner then
+      redis.call('HDEL', links, all[i])
+      append(server, q, event_before .. all[i] .. event_after)
     end
   end
+  finish()
 end
 """
 
 PUBLISH = (
     _COMMON
     + """
--- ARGV: epoch, token, then per event: sequence, kind (join, leave, relay), peer, event.
--- Returns a word and, when that is "ok", the n of each event (0: it had been there or changed
--- nothing). "enter": this server must enter first. "settle": too early for new peers.
-local epoch = ARGV[5]
-local state = redis.call('HMGET', meta, 'epoch', 't:' .. server, 'q:' .. server, 'until')
-if state[1] ~= epoch or state[2] ~= ARGV[6] then return {'enter'} end
-local last = tonumber(state[3] or 0)
-local numbers = {}
+-- ARGV: position of this server's copy, then per event: q, kind (in, out or other), link, event.
+-- Returns a word and, when that is "ok", the n of each event (0: it had been there). "enter": this
+-- server must enter first. "settle": too early.
+if not takes_part() or n < tonumber(ARGV[6]) then return {'enter'} end
+if settling then return {'settle'} end
+local greatest = tonumber(redis.call('HGET', seq, server) or 0)
+local numbers = {'ok'}
 for i = 7, #ARGV, 4 do
-  local q, kind, peer, event = tonumber(ARGV[i]), ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
-  local n = 0
-  if q > last then
-    if kind == 'join' then
-      if redis.call('HEXISTS', peers, peer) == 0 then
-        if state[4] and tonumber(state[4]) > now then
-          table.insert(numbers, 1, 'settle')
-          return numbers
-        end
-        n = append(epoch, server, q, event)
-        redis.call('HSET', peers, peer, n .. ' ' .. server .. ' ' .. event)
-        redis.call('HSET', meta, 'fresh', 1)
-      end
-    elseif kind == 'relay' or redis.call('HDEL', peers, peer) == 1 then
-      n = append(epoch, server, q, event)
-    end
-    last = q
-    redis.call('HSET', meta, 'q:' .. server, q)
+  local q = tonumber(ARGV[i])
+  if q > greatest then
+    append(server, ARGV[i], ARGV[i + 3])
+    note_link(server, ARGV[i + 1], ARGV[i + 2])
+    greatest = q
+    numbers[#numbers + 1] = n
+  else
+    numbers[#numbers + 1] = 0
   end
-  numbers[#numbers + 1] = n
 end
-keep()
-table.insert(numbers, 1, 'ok')
+redis.call('HSET', seq, server, greatest)
+finish()
 return numbers
 """
 )
@@ -91,84 +110,159 @@ return numbers
 ENTER = (
     _COMMON
     + """
--- ARGV: new epoch, known epoch, position n, settle ms, the start and the end of a Leave, a new
--- token, how many peers to put back, those as peer and event, then peers to leave alone.
--- Returns epoch, n, whether our peers may stay (1) or were put out (0), the peers, and the events
--- from the position on (the one at the position included; in another epoch all of them).
-local known, position = ARGV[6], tonumber(ARGV[7])
-local before, after, token, count = ARGV[9], ARGV[10], ARGV[11], tonumber(ARGV[12])
-local epoch = redis.call('HGET', meta, 'epoch')
-if not epoch then
-  epoch = ARGV[5]
-  redis.call('DEL', log, peers, leases)
-  redis.call('HSET', meta, 'epoch', epoch, 'n', 0)
-  if count > 0 then redis.call('HSET', meta, 'until', now + tonumber(ARGV[8])) end
+-- ARGV: settle ms, position of this server's copy (-1: it has none), "server q" of the event there,
+-- and if it brings what comes after n: n, "server q" there, then per event: server, q, kind, link,
+-- event. Returns a word and what belongs to it:
+--   found                          Redis does not have the room
+--   behind n last from             it has less than this server: bring what comes after n
+--   conflict n last from           it does not know the event at the position
+--   follow epoch servers entries   what comes after the position
+--   state epoch servers entries n snapshot n last links seq     what there is: entries after n
+local position, at = tonumber(ARGV[7]), ARGV[8]
+if not epoch then return {'found'} end
+local run = run_id()
+local from = redis.call('HMGET', meta, 'from', 'run')
+if from[2] ~= run then
+  redis.call('DEL', waiting)
+  for _, other in ipairs(redis.call('HKEYS', servers)) do redis.call('SADD', waiting, other) end
+  redis.call('HSET', meta, 'run', run, 'until', now + ARGV[6])
 end
-local held = redis.call('ZSCORE', leases, server)
-local stay = 1
-if epoch == known then
-  if not held then stay = 0 end
-elseif count > 0 and redis.call('HGET', meta, 'fresh') then
-  stay = 0
+
+local function event_at(place)
+  if place == n then return last end
+  local first = math.max(place, 1) .. '-0'
+  local found = redis.call('XRANGE', log, first, first)[1]
+  if not found then return nil end
+  return place == 0 and '' or found[2][4] .. ' ' .. found[2][6]
 end
-local kept = {}
-if stay == 1 then
-  for i = 13, 12 + 2 * count, 2 do
-    kept[ARGV[i]] = true
-    if redis.call('HEXISTS', peers, ARGV[i]) == 0 then
-      local n = append(epoch, server, 0, ARGV[i + 1])
-      redis.call('HSET', peers, ARGV[i], n .. ' ' .. server .. ' ' .. ARGV[i + 1])
+
+if position > n then
+  if tonumber(ARGV[9]) ~= n or ARGV[10] ~= last then return {'behind', n, last, from[1]} end
+  for i = 11, #ARGV, 5 do
+    local owner, q = ARGV[i], tonumber(ARGV[i + 1])
+    append(owner, ARGV[i + 1], ARGV[i + 4])
+    note_link(owner, ARGV[i + 2], ARGV[i + 3])
+    if q > tonumber(redis.call('HGET', seq, owner) or 0) then
+      redis.call('HSET', seq, owner, q)
     end
+    if redis.call('HEXISTS', servers, owner) == 0 then redis.call('HSET', servers, owner, '-') end
   end
-  for i = 13 + 2 * count, #ARGV do kept[ARGV[i]] = true end
+  finish()
+elseif position >= 0 and event_at(position) ~= at then
+  return {'conflict', n, last, from[1]}
 end
-put_out(epoch, server, kept, before, after)
-redis.call('ZADD', leases, now + lease_ms, server)
-redis.call('HSET', meta, 't:' .. server, token)
+
+redis.call('HSET', servers, server, token)
+redis.call('SREM', waiting, server)
+if redis.call('SCARD', waiting) == 0 then redis.call('HDEL', meta, 'until') end
 keep()
-local events = {}
-if known ~= '' then
-  if epoch ~= known then position = 0 end
-  events = redis.call('XRANGE', log, position .. '-0', '+')
+local others = redis.call('HKEYS', servers)
+if position >= 0 then
+  local entries = redis.call('XRANGE', log, (position + 1) .. '-0', '+')
+  return {'follow', epoch, others, entries}
 end
-return {epoch, tonumber(redis.call('HGET', meta, 'n')), stay,
-        redis.call('HGETALL', peers), events}
+local saved = redis.call('HMGET', state, 'n', 'data')
+return {'state', epoch, others, redis.call('XRANGE', log, (saved[1] + 1) .. '-0', '+'),
+        tonumber(saved[1]), saved[2], n, last,
+        redis.call('HGETALL', links), redis.call('HGETALL', seq)}
 """
 )
 
-RENEW = (
+FOUND = (
     _COMMON
     + """
--- ARGV: epoch, token, whether to end the leases of others (0, 1), start and end of a Leave.
--- Returns 0 when this server must enter again, else 1 and n.
-local epoch = ARGV[5]
-local state = redis.call('HMGET', meta, 'epoch', 't:' .. server)
-if state[1] ~= epoch or state[2] ~= ARGV[6] then return {0, 0} end
-redis.call('ZADD', leases, now + lease_ms, server)
-if ARGV[7] == '1' then
-  for _, owner in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', '(' .. now)) do
-    redis.call('ZREM', leases, owner)
-    redis.call('HDEL', meta, 'q:' .. owner, 't:' .. owner)
-    put_out(epoch, owner, {}, ARGV[8], ARGV[9])
-  end
+-- ARGV: new epoch, settle ms, n, "server q" there, a snapshot of the room at n, then counts and
+-- lists: other servers; links and their servers; servers and their q; then per event up to n: n,
+-- server, q, event.
+-- Whoever knows the room makes it anew where Redis has lost it, or where somebody made it who knew
+-- nothing of it, and it is shorter. Returns 1; 0: it is there, enter.
+local position = tonumber(ARGV[8])
+if epoch and not (
+  redis.call('HGET', meta, 'from') == '' and known ~= '' and known ~= epoch and position > n
+) then return 0 end
+redis.call('DEL', unpack(KEYS))
+redis.call('HSET', meta, 'epoch', ARGV[6], 'from', known, 'n', position, 'last', ARGV[9],
+           'run', run_id())
+redis.call('HSET', state, 'n', position, 'at', now, 'data', ARGV[10])
+local i = 11
+local function take_list(step, take)
+  local count = tonumber(ARGV[i])
+  for j = i + 1, i + count * step, step do take(ARGV[j], ARGV[j + 1]) end
+  i = i + 1 + count * step
+  return count
+end
+local others = take_list(1, function(other)
+  redis.call('HSET', servers, other, '-')
+  redis.call('SADD', waiting, other)
+end)
+if others > 0 then redis.call('HSET', meta, 'until', now + ARGV[7]) end
+take_list(2, function(link, owner) redis.call('HSET', links, link, owner) end)
+take_list(2, function(owner, q) redis.call('HSET', seq, owner, q) end)
+for j = i, #ARGV, 4 do
+  redis.call('XADD', log, ARGV[j] .. '-0', 'e', ARGV[j + 3], 's', ARGV[j + 1], 'q', ARGV[j + 2])
 end
 keep()
-return {1, tonumber(redis.call('HGET', meta, 'n'))}
+return 1
+"""
+)
+
+CHECK = (
+    _COMMON
+    + """
+-- Returns 0 when this server must enter again, else 1, n, and who takes part.
+if not takes_part() then return {0, 0, {}} end
+keep()
+if not settling then
+  for _, other in ipairs(redis.call('SMEMBERS', waiting)) do
+    if redis.call('HGET', servers, other) == '-' then redis.call('HDEL', servers, other) end
+  end
+  redis.call('DEL', waiting)
+end
+return {1, n, redis.call('HKEYS', servers)}
+"""
+)
+
+SAVE = (
+    _COMMON
+    + """
+-- ARGV: how old the newest snapshot must be, in ms, or how many events behind; n of another, and
+-- that. The log then begins with the one before. Returns whether it was kept.
+if not takes_part() then return 0 end
+local place, saved = tonumber(ARGV[8]), redis.call('HMGET', state, 'n', 'at')
+local newest, at = tonumber(saved[1]), tonumber(saved[2])
+if place <= newest or place > n then return 0 end
+if now - at < tonumber(ARGV[6]) and place - newest < tonumber(ARGV[7]) then return 0 end
+redis.call('HSET', state, 'n', place, 'at', now, 'data', ARGV[9])
+redis.call('XTRIM', log, 'MINID', newest .. '-0')
+return 1
+"""
+)
+
+REAP = (
+    _COMMON
+    + """
+-- ARGV: q, a server that has died, the start and the end of an Away. Returns whether it is done.
+if not takes_part() or settling then return 0 end
+redis.call('HDEL', servers, ARGV[7])
+redis.call('HDEL', seq, ARGV[7])
+lose_links(ARGV[7], ARGV[6], ARGV[8], ARGV[9])
+return 1
 """
 )
 
 EXIT = (
     _COMMON
     + """
--- ARGV: epoch, token, start and end of a Leave. Puts out this server's peers and gives up its
--- lease; the last one out takes the room's keys along.
-local state = redis.call('HMGET', meta, 'epoch', 't:' .. server)
-if state[1] ~= ARGV[5] or state[2] ~= ARGV[6] then return 0 end
-put_out(state[1], server, {}, ARGV[7], ARGV[8])
-redis.call('ZREM', leases, server)
-redis.call('HDEL', meta, 'q:' .. server, 't:' .. server)
-if redis.call('ZCARD', leases) == 0 and redis.call('HLEN', peers) == 0 then
-  redis.call('DEL', log, peers, meta, leases)
+-- ARGV: q, start and end of an Away. This server takes part no more. What the last one leaves
+-- behind is there for as long as somebody may come back.
+if not takes_part() then return 0 end
+if n == 0 and redis.call('HLEN', servers) == 1 then
+  redis.call('DEL', unpack(KEYS))
+elseif not settling then
+  lose_links(server, ARGV[6], ARGV[7], ARGV[8])
+  redis.call('HDEL', servers, server)
+  redis.call('HDEL', seq, server)
+  keep()
 end
 return 1
 """

@@ -1,0 +1,189 @@
+"""The connection of a server to Redis: made, watched, and made again.
+
+A session is one listening connection, and what is done while it lasts: the channels of all rooms
+are subscribed to, then every room is entered, then Redis is *up*. With every tick the connection is
+tried, the server's lease renewed, and the rooms looked after. Whatever fails ends the session, and
+another begins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from redis.asyncio import Connection
+from redis.exceptions import AuthenticationError, RedisClusterException, RedisError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from .client import RedisClient, RedisSettings
+from .servers import Servers
+from .wire import RedisDataError
+
+log = logging.getLogger(__name__)
+
+FAILURES = (RedisError, RedisClusterException, RedisDataError, OSError)
+"""What using Redis may raise. An :class:`OSError` may be a :class:`TimeoutError`."""
+
+_HOPELESS = (AuthenticationError, ResponseError)  # of a first attempt
+_BACKOFF_S = (0.05, 0.5)
+
+
+class House(Protocol):
+    """All rooms of this server, as the session sees them."""
+
+    def channels(self) -> Iterable[bytes]:
+        """The channels to listen to."""
+
+    def heard(self, channel: bytes, data: bytes) -> None:
+        """A message came over a channel."""
+
+    async def attempt(self) -> None:
+        """Whether Redis lets us do everything that we shall do. Called once."""
+
+    async def recover(self) -> None:
+        """Redis is there (again): come up to date."""
+
+    async def look_after(self, living: set[str] | None) -> None:
+        """A tick has passed. ``living``: the servers that live, if that is known by now."""
+
+    def went_up(self) -> None: ...
+
+    def went_down(self) -> None: ...
+
+
+class Session:
+    """See the module. ``house`` is told what happens."""
+
+    def __init__(
+        self, settings: RedisSettings, client: RedisClient, servers: Servers, house: House
+    ) -> None:
+        self._settings = settings
+        self._client = client
+        self._servers = servers
+        self._house = house
+        self._listener: Connection | None = None
+        self._subscribed: dict[bytes, asyncio.Future[None]] = {}
+        self._living: set[str] = set()
+        self._lost = asyncio.Event()
+        self.up = asyncio.Event()
+        """Redis is there, and this server is up to date."""
+        self.failure: BaseException | None = None
+        """What Redis failed with last."""
+        self.tried: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when Redis was up for the first time; fails when that is hopeless."""
+
+    async def run(self) -> None:
+        """Sessions, until cancelled."""
+        delay = _BACKOFF_S[0]
+        while True:
+            began = time.monotonic()
+            try:
+                await self._one()
+            except FAILURES as error:
+                self.lose(error)
+                log.debug("Redis: %s", error)
+                if isinstance(error, _HOPELESS) and not self.tried.done():
+                    self.tried.set_exception(error)
+            if time.monotonic() - began > 2 * _BACKOFF_S[1]:
+                delay = _BACKOFF_S[0]
+            await asyncio.sleep(delay * random.uniform(0.5, 1.0))
+            delay = min(2 * delay, _BACKOFF_S[1])
+
+    def lose(self, error: BaseException) -> None:
+        """Redis has failed: end this session."""
+        if self._lost.is_set():
+            return
+        self.failure = error
+        self._lost.set()
+        if self.up.is_set():
+            self.up.clear()
+            log.warning("Redis is away, rooms of several servers wait: %s", error)
+            self._house.went_down()
+
+    async def listen_to(self, channels: Iterable[bytes]) -> None:
+        """Returns when Redis has confirmed that these channels' messages come here."""
+        channels = tuple(channels)
+        futures = []
+        for channel in channels:
+            self._subscribed.setdefault(channel, asyncio.get_running_loop().create_future())
+            futures.append(self._subscribed[channel])
+        await self._send("SUBSCRIBE", *channels)
+        async with asyncio.timeout(self._settings.timeout_s):
+            await asyncio.gather(*map(asyncio.shield, futures))
+
+    async def ignore(self, channel: bytes) -> None:
+        """Listen to this channel no more."""
+        if self._subscribed.pop(channel, None) is not None:
+            await self._send("UNSUBSCRIBE", channel)
+
+    async def _one(self) -> None:
+        self._lost.clear()
+        self._subscribed.clear()
+        listener = self._listener = await self._client.listener()
+        tasks = [
+            asyncio.create_task(work, name=f"redis-{name}")
+            for name, work in (
+                ("listen", self._listen(listener)),
+                ("beat", self._beat()),
+                ("keep", self._keep()),
+                ("lost", self._until_lost()),
+            )
+        ]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._listener = None
+            await listener.disconnect(nowait=True)
+
+    async def _until_lost(self) -> None:
+        await self._lost.wait()
+
+    async def _keep(self) -> None:
+        began = time.monotonic()
+        await self.listen_to(self._house.channels())
+        if not self.tried.done():
+            await self._house.attempt()
+        await self._house.recover()
+        self.up.set()
+        self._house.went_up()
+        if not self.tried.done():
+            self.tried.set_result(None)
+        log.info("Redis at %s is there", self._settings.address)
+        while True:
+            await asyncio.sleep(self._settings.tick_s)
+            # Whoever was away as long as the others must not declare them dead on coming back.
+            known = time.monotonic() - began > self._settings.lease_s
+            await self._house.look_after(self._living if known else None)
+
+    async def _beat(self) -> None:
+        while True:
+            await self._send("PING")
+            self._living = await self._servers.beat()
+            await asyncio.sleep(self._settings.tick_s)
+
+    async def _send(self, *words: str | bytes) -> None:
+        if self._listener is None or not self._listener.is_connected:
+            # Left to itself the connection would open again, and hear nothing of any room.
+            raise RedisConnectionError("the listening connection is lost")
+        await self._listener.send_command(*words)
+
+    async def _listen(self, listener: Connection) -> None:
+        limit_s = self._settings.tick_s + self._settings.timeout_s
+        while True:
+            reply: Any = await listener.read_response(timeout=limit_s)
+            match reply:
+                case [b"message", channel, data]:
+                    self._house.heard(channel, data)
+                case [b"subscribe", channel, _]:
+                    future = self._subscribed.get(channel)
+                    if future is not None and not future.done():
+                        future.set_result(None)
