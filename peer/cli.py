@@ -1,6 +1,6 @@
 """The ``playcast`` command: its options, and which module does what they ask for.
 
-``serve`` and ``token`` are the signalling server's own commands and are handed to it whole.
+``serve``, ``token`` and ``config`` are commands of other modules and are handed to them whole.
 Nothing heavy is imported before it is known to be needed.
 """
 
@@ -10,7 +10,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -24,6 +24,7 @@ examples:
   playcast doctor                     find out what is missing on this machine
   playcast serve --dev                signalling and the web viewer alone
   playcast token --role host          a token for that server
+  playcast config check               is the configuration right?
 
 "playcast COMMAND --help" tells more about each, with examples.
 """
@@ -84,8 +85,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] in (["serve"], ["token"]):
         return _hand_over(words)
+    if words[:1] == ["config"]:
+        from integrations.config.command import run_config
+
+        return run_config(words[1:])
+    if words[:1] in (["host"], ["view"]):
+        from integrations.config.where import is_configured
+
+        if is_configured(words, os.environ):
+            return _run_configured(words)
     options = build_parser().parse_args(words)
     _log_to_stderr(options.log_level)
+    return _run(options)
+
+
+def _run(options: argparse.Namespace) -> int:
     if options.command == "doctor":
         from peer.doctor_command import run_doctor
 
@@ -99,8 +113,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_host(options)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The options of every command."""
+def _run_configured(words: list[str]) -> int:
+    """Run ``host`` or ``view`` with defaults from files and the environment."""
+    from integrations.config.command import tell
+    from integrations.config.names import ConfigError
+    from integrations.config.options import COMMANDS, option_defaults
+    from integrations.config.sources import load
+    from integrations.config.where import source_options
+    from integrations.logs import configure_logs
+    from integrations.scrub import Scrubber
+    from signalling.surroundings import Surroundings
+
+    command = words[0]
+    where, words = source_options().parse_known_args(words)
+    try:
+        loaded = load(file=where.config, secrets=where.secrets, environment=os.environ)
+    except ConfigError as error:
+        tell(error, f"playcast {command}")
+        return 2
+    configured = Surroundings(defaults=option_defaults(loaded, COMMANDS[command]))
+    options = build_parser({command: configured.prepare}).parse_args(words)
+    configured.complete(options)
+    if loaded.settings.logs.format == "json":
+        settings = loaded.settings.logs.model_copy(update={"level": options.log_level})
+        configure_logs(settings, Scrubber(loaded.secrets))
+    else:
+        _log_to_stderr(options.log_level)
+    return _run(options)
+
+
+def build_parser(
+    prepare: Mapping[str, Callable[[argparse.ArgumentParser], None]] | None = None,
+) -> argparse.ArgumentParser:
+    """The options of every command. ``prepare`` has a last word on a command's parser."""
     formatter = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
         prog="playcast",
@@ -133,6 +178,7 @@ def build_parser() -> argparse.ArgumentParser:
     # Listed for the help; main() hands them over before they are parsed.
     commands.add_parser("serve", help="serve the web viewer and signalling, without a host")
     commands.add_parser("token", help="make a token for a dev server of yours")
+    commands.add_parser("config", help="check the configuration, or show it")
     doctor = commands.add_parser(
         "doctor",
         help="check what this machine needs to host",
@@ -144,6 +190,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_socket_options(doctor)
     doctor.add_argument("--json", action="store_true", help="print one JSON object")
     _add_log_level(doctor)
+    for name, change in (prepare or {}).items():
+        change(commands.choices[name])
     return parser
 
 
@@ -329,12 +377,15 @@ def _add_log_level(parser: argparse.ArgumentParser) -> None:
 
 
 def _hand_over(words: list[str]) -> int:
-    """Become the signalling server's command."""
+    """Become the signalling server's command; ``serve`` with the configuration around it."""
     from peer.server_child import COMMAND, environment
 
+    python, module = COMMAND[:-1], COMMAND[-1]
+    if words[0] == "serve":
+        module, words = "integrations.serve", words[1:]
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execve(COMMAND[0], [*COMMAND, *words], environment())
+    os.execve(python[0], [*python, module, *words], environment())
 
 
 def _log_to_stderr(level: str) -> None:

@@ -30,12 +30,17 @@ class Surroundings:
     """Entered in the event loop before the server is made, left after it is closed. Yields fields
     of :class:`.settings.SignallingSettings`."""
 
+    epilog: str = ""
+    """A sentence for the end of the help."""
+
     def prepare(self, parser: argparse.ArgumentParser) -> None:
         """Before parsing. Raises :class:`ValueError` for a default of no option."""
         known = {action.dest for action in parser._actions}
         unknown = self.defaults.keys() - known
         if unknown:
             raise ValueError(f"defaults: serve has no option {', '.join(sorted(unknown))}")
+        if self.epilog:
+            parser.epilog = f"{parser.epilog or ''}\n{self.epilog}"
         # An option that is repeated appends to its default; here it must replace it.
         parser.set_defaults(
             **{

@@ -16,7 +16,8 @@ from pydantic.fields import FieldInfo
 
 from ..scrub import Scrubber
 from .names import FIELDS, MASK, ConfigError, Loaded, is_secret, values_of
-from .sources import CONFIG_VARIABLE, SECRETS_VARIABLE, load
+from .sources import load
+from .where import CONFIG_VARIABLE, SECRETS_VARIABLE, add_source_options
 
 EXAMPLES = f"""\
 examples:
@@ -128,16 +129,3 @@ def _parser() -> argparse.ArgumentParser:
         add_source_options(command)
     commands.add_parser("reference", help="show every setting there is")
     return parser
-
-
-def add_source_options(parser: argparse.ArgumentParser) -> None:
-    """``--config`` and ``--secrets``."""
-    parser.add_argument(
-        "--config", type=Path, metavar="FILE", help=f"TOML file of settings (${CONFIG_VARIABLE})"
-    )
-    parser.add_argument(
-        "--secrets",
-        type=Path,
-        metavar="DIRECTORY",
-        help=f"directory with a file for each secret (${SECRETS_VARIABLE})",
-    )

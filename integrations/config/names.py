@@ -12,8 +12,8 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from .tree import Settings
+from .where import PREFIX
 
-PREFIX = "PLAYCAST_"
 NESTED = "__"
 MASK = "********"
 

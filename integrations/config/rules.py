@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from signalling.invites import read_keys
 from signalling.net import is_loopback
 from signalling.redis.client import RedisSettings
 
@@ -37,6 +38,10 @@ Broken = Iterator[tuple[str, str]]
 
 def _identity(settings: Settings) -> Broken:
     identity = settings.identity
+    try:
+        read_keys(identity.invitation_keys.get_secret_value())
+    except ValueError as error:
+        yield "identity.invitation_keys", str(error)
     if identity.dev:
         if settings.serious:
             text = f"gives tokens to anyone on this machine: not in {settings.environment}"
@@ -54,8 +59,9 @@ def _identity(settings: Settings) -> Broken:
             text = "identity.clerk_publishable_key needs it: the page that people sign in to"
             yield "identity.authorized_parties identity.clerk_publishable_key", text
         return
-    if identity.issuer and not identity.jwks:
-        yield "identity.jwks identity.issuer", "where are the issuer's keys?"
+    if identity.issuer and not identity.jwks and not identity.issuer.startswith("https://"):
+        text = "where are the issuer's keys? Only an https:// issuer says so itself"
+        yield "identity.jwks identity.issuer", text
     if identity.jwks and not identity.issuer:
         yield "identity.issuer identity.jwks", "whose keys are these?"
     if identity.issuer and not (identity.audience or identity.authorized_parties):

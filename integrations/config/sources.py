@@ -20,7 +20,6 @@ from ..secrets import SecretUnavailable, read_secret_file
 from .names import (
     FIELDS,
     NESTED,
-    PREFIX,
     SECTIONS,
     ConfigError,
     Loaded,
@@ -31,14 +30,12 @@ from .names import (
 )
 from .rules import broken_rules
 from .tree import DEFAULTS, Settings, normal
+from .where import CONFIG_VARIABLE, PREFIX, SECRETS_VARIABLE, TOKEN_VARIABLE
 
-CONFIG_VARIABLE = PREFIX + "CONFIG"
-SECRETS_VARIABLE = PREFIX + "SECRETS"
+NO_SETTINGS = frozenset({CONFIG_VARIABLE, SECRETS_VARIABLE})
+"""Variables of ours that say where settings are."""
 
-NO_SETTINGS = frozenset({CONFIG_VARIABLE, SECRETS_VARIABLE, PREFIX + "TOKEN"})
-"""Variables of ours that are no settings; the token is a command's argument."""
-
-ALIASES = {PREFIX + "REDIS": "redis.url"}
+ALIASES = {PREFIX + "REDIS": "redis.url", TOKEN_VARIABLE: "host.token"}
 """Variables with a short name."""
 
 _SHOWN = 60

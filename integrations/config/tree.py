@@ -93,7 +93,7 @@ class Identity(Section):
     """The ``iss`` of the tokens that are accepted."""
 
     jwks: str = ""
-    """Where the issuer's keys are: a URL, or a file."""
+    """Where the issuer's keys are: a URL, or a file; empty: where the issuer says they are."""
 
     audience: str = ""
     """The ``aud`` that tokens are made for."""
@@ -107,11 +107,26 @@ class Identity(Section):
     leeway_s: Annotated[float, Field(ge=0, le=300)] = 5.0
     """How far the issuer's clock may be from ours, in seconds."""
 
+    admin_roles: Words = ()
+    """The issuer's roles or permissions that make an admin; empty: ``admin``."""
+
     host_roles: Words = ()
-    """Roles or permissions that let host; empty: ``host``."""
+    """Those that let host; empty: ``host``."""
+
+    moderator_roles: Words = ()
+    """Those that make a moderator; empty: ``moderator``."""
+
+    player_roles: Words = ()
+    """Those that let play; empty: ``player``."""
 
     viewer_roles: Words = ()
     """Those that let watch; ``*`` is everyone; empty: ``viewer``, with Clerk everyone."""
+
+    follower_roles: Words = ()
+    """Those that a room's followers have; empty: ``follower``."""
+
+    subscriber_roles: Words = ()
+    """Those that a room's subscribers have; empty: ``subscriber``."""
 
     role_claim: str = ""
     """Where tokens have their roles, as ``realm_access.roles``; empty: ``role``."""
@@ -124,6 +139,10 @@ class Identity(Section):
 
     email_domains: Words = ()
     """Only who has a verified e-mail address in one of these."""
+
+    invitation_keys: SecretStr = SecretStr("")
+    """Lines of ``ID:BASE64``, keys that sign invitations, the first of which signs; servers that
+    share rooms share them. Empty: one of the process alone."""
 
 
 class Redis(Section):
@@ -203,9 +222,6 @@ class Host(Section):
 
 class View(Section):
     """``playcast view``: defaults of its options."""
-
-    token: SecretStr = SecretStr("")
-    """For links that hold none."""
 
     jitter_ms: Annotated[int, Field(ge=0, le=2000)] = 0
     """Even out so much of the network's jitter, in milliseconds."""

@@ -1,0 +1,93 @@
+"""From the settings tree to the commands' own options, which win over it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import SecretStr
+
+from signalling.messages import IceServer
+
+from .names import FIELDS, Loaded
+
+SERVE: Mapping[str, str] = {
+    "server.host": "host",
+    "server.port": "port",
+    "server.origins": "origin",
+    "identity.dev": "dev",
+    "identity.clerk_publishable_key": "clerk_publishable_key",
+    "identity.issuer": "issuer",
+    "identity.jwks": "jwks",
+    "identity.audience": "audience",
+    "identity.authorized_parties": "authorized_party",
+    "identity.allow_missing_party": "allow_missing_party",
+    "identity.leeway_s": "leeway",
+    "identity.host_roles": "host_role",
+    "identity.viewer_roles": "viewer_role",
+    "identity.role_claim": "role_claim",
+    "identity.any_room": "any_room",
+    "identity.clerk_organizations": "clerk_organization",
+    "identity.email_domains": "email_domain",
+    "redis.url": "redis",
+    "redis.prefix": "redis_prefix",
+    "redis.lease_s": "redis_lease",
+    "turn.stun": "stun",
+    "turn.static": "turn",
+    "logs.level": "log_level",
+}
+"""The option of ``playcast serve`` that says the same as a setting, by its ``dest``."""
+
+HOST: Mapping[str, str] = {
+    "host.signalling": "signalling",
+    "host.token": "token",
+    "host.room": "room",
+    "host.source": "source",
+    "host.fps": "fps",
+    "host.bitrate": "bitrate",
+    "host.bind": "bind",
+    "host.udp_port": "udp_port",
+    "host.announce": "announce",
+    "host.max_viewers": "max_viewers",
+    "turn.stun": "stun",
+    "turn.static": "turn",
+    "logs.level": "log_level",
+}
+"""The same of ``playcast host``."""
+
+VIEW: Mapping[str, str] = {
+    "view.jitter_ms": "jitter",
+    "view.wait_s": "wait",
+    "logs.level": "log_level",
+}
+"""The same of ``playcast view``."""
+
+COMMANDS = {"serve": SERVE, "host": HOST, "view": VIEW}
+
+_ICE_SERVERS = ("turn.stun", "turn.static")
+
+
+def option_defaults(loaded: Loaded, names: Mapping[str, str]) -> dict[str, Any]:
+    """Defaults for options, of the settings that some source gives; the others keep their own."""
+    return {
+        option: _value(loaded, name)
+        for name, option in names.items()
+        if name in loaded.given and _value(loaded, name) not in ("", [])
+    }
+
+
+def _value(loaded: Loaded, name: str) -> Any:
+    value: Any = loaded.settings
+    for part in name.split("."):
+        value = getattr(value, part)
+    if isinstance(value, tuple):
+        words = [_open(item) for item in value]
+        return [IceServer.parse(word) for word in words] if name in _ICE_SERVERS else words
+    return _open(value)
+
+
+def _open(value: Any) -> Any:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
+
+
+assert {*SERVE, *HOST, *VIEW} <= FIELDS.keys()

@@ -1,0 +1,113 @@
+"""``playcast serve``: the signalling server with configuration, logs, reports and traces around it.
+
+What is configured becomes the defaults of the server's own options; what those cannot say is handed
+to it as parts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from signalling.__main__ import main as signalling_main
+from signalling.dev import ENVIRONMENT
+from signalling.metrics import Metrics
+from signalling.surroundings import Surroundings
+
+from .config.command import tell
+from .config.names import ConfigError, Loaded
+from .config.options import SERVE, option_defaults
+from .config.sources import load
+from .config.where import SECRETS_VARIABLE, source_options
+from .errors import ErrorReports
+from .logs import configure_logs
+from .scrub import Scrubber
+from .secrets import DirectorySecrets, EnvironmentSecrets, FixedSecrets, Secrets, SecretSource
+from .tracing import OtlpTracer
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command, without its name. Returns the exit status: 2 also for a wrong configuration."""
+    where, words = source_options().parse_known_args(arguments)
+    try:
+        loaded = load(file=where.config, secrets=where.secrets, environment=os.environ)
+    except ConfigError as error:
+        tell(error, "playcast serve")
+        return 2
+    # Dev mode looks there, wherever the profile was said.
+    os.environ[ENVIRONMENT] = loaded.settings.environment
+    surroundings = Surroundings(
+        defaults=option_defaults(loaded, SERVE),
+        enter=partial(_surround, loaded, where.secrets),
+        epilog="--config FILE and --secrets DIRECTORY give defaults: see playcast config --help",
+    )
+    return signalling_main(["serve", *words], surroundings)
+
+
+@asynccontextmanager
+async def _surround(
+    loaded: Loaded, directory: Path | None, options: argparse.Namespace
+) -> AsyncIterator[Mapping[str, Any]]:
+    settings = loaded.settings
+    secrets = Secrets(_secret_sources(loaded, directory))
+    scrubber = Scrubber(lambda: chain(loaded.secrets(), secrets.values()))
+    logs = settings.logs.model_copy(update={"level": options.log_level})
+    configure_logs(logs, scrubber)
+    release = _version()
+    async with AsyncExitStack() as stack:
+        parts: dict[str, Any] = {"metrics": Metrics(version=release, process=True)}
+        if settings.sentry.dsn.get_secret_value():
+            reports = ErrorReports(
+                settings.sentry, scrubber, release=release, environment=settings.environment
+            )
+            stack.push_async_callback(reports.close)
+        if settings.telemetry.endpoint:
+            tracer = OtlpTracer(
+                settings.telemetry, scrubber, version=release, environment=settings.environment
+            )
+            stack.push_async_callback(tracer.close)
+            parts["tracer"] = tracer
+        watching = asyncio.create_task(secrets.run(), name="secrets")
+        stack.push_async_callback(_cancel, watching)
+        yield parts
+
+
+def _secret_sources(loaded: Loaded, directory: Path | None) -> list[SecretSource]:
+    """In the order of :mod:`.config.sources`."""
+    directory = directory or Path(os.environ.get(SECRETS_VARIABLE, ""))
+    in_file = {
+        name: str(value.value)
+        for name, value in loaded.given.items()
+        if value.origin.startswith("file ")
+    }
+    sources: list[SecretSource] = [EnvironmentSecrets(os.environ)]
+    if directory != Path():
+        sources.append(DirectorySecrets(directory))
+    return [*sources, FixedSecrets(in_file)]
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def _version() -> str:
+    try:
+        return version("playcast")
+    except PackageNotFoundError:
+        return ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
