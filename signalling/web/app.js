@@ -1,4 +1,4 @@
-// The viewer: wires link, signalling, session, screen, controls and statistics together.
+// The viewer: wires link, signalling, pictures, room, screen, controls and statistics together.
 //
 // The way of a visit: the link gives room and token; signalling joins the room; the host's offer
 // makes a session; its first frame shown makes the state "playing". Whatever breaks on the way
@@ -13,13 +13,18 @@ import { Controls } from "./controls.js";
 import { parseHostStats } from "./hoststats.js";
 import { signallingUrl, tabStorage, takeLink } from "./link.js";
 import { Overlay } from "./overlay.js";
+import { Pictures } from "./pictures.js";
+import { Reloads } from "./reloads.js";
 import { Restarts } from "./restarts.js";
+import { keepSeat, takeSeat } from "./resume.js";
+import { RoomView } from "./roomview.js";
 import { Screen } from "./screen.js";
-import { obstacle, Session } from "./session.js";
+import { obstacle } from "./session.js";
 import { Signal } from "./signal.js";
 import { STATES, stateOfCode } from "./states.js";
 import { Collector, FrameCounter } from "./stats.js";
 import { Still } from "./still.js";
+import { Trace } from "./trace.js";
 
 const SAMPLE_MS = 1000;
 const OFFER_MS = 10000; // from joining (with a host there) to its offer
@@ -28,19 +33,22 @@ const HOST_ADRIFT = "The host has lost the server. The picture goes on.";
 const UNREACHABLE_FIRST_TRIES = 3; // failed tries to join before that is called by its name
 const UNREACHABLE_TRIES = 7; // and to come back
 
+// A site with sign-in of its own sets window.playcast before this script runs: {freshToken}, which
+// returns a promise of a token that is good now, and {region}, where the client is.
+const site = window.playcast ?? {};
+
 class App {
   state = "loading";
   stats = null;
   host = null;
   #link = null;
   #signal = null;
-  #session = null; // its picture is shown, or will be
-  #leaving = null; // the session before, until the new one is connected
-  #pending = null; // the new session's picture, until it is connected
+  #trace = null;
   #hostPresent = false;
   #iceServers = [];
   #joined = false;
   #timer = null;
+  #reloads = new Reloads(window);
   #restarts = new Restarts({
     ask: () => this.#askForRestart(),
     giveUp: () => this.#failed("ice", "No path to the host works any more."),
@@ -52,26 +60,33 @@ class App {
     this.video = document.getElementById("video");
     this.screen = new Screen(document, () => this.#act());
     this.overlay = new Overlay(document.getElementById("overlay"));
+    this.view = new RoomView(document, {
+      onNotice: () => this.controls.wake(),
+      onName: () => this.#signal?.reopen(),
+    });
     this.controls = new Controls(document, {
       onStats: () => {
         this.controls.drawStats(this.overlay.toggle());
         this.overlay.draw(this.stats, this.host);
       },
+      onPanel: (name) => this.view.panels.toggle(name),
     });
     this.still = new Still(document.getElementById("still"));
-    this.frames = new FrameCounter(this.video, () => this.#frameShown());
+    this.frames = new FrameCounter(this.video, (atMs, frame) => this.#frameShown(atMs, frame));
+    this.pictures = this.#makePictures();
     setInterval(() => void this.#sample(), SAMPLE_MS);
     window.addEventListener("hashchange", () => this.open());
     window.addEventListener("online", () => this.#moved());
     navigator.connection?.addEventListener("change", () => this.#signal?.check());
-    window.addEventListener("pagehide", () => this.#leave());
+    window.addEventListener("pagehide", () => this.#hide());
     window.addEventListener("pageshow", ({ persisted }) => persisted && this.open());
   }
 
-  /** Start over with the link of this page. */
-  open() {
+  /** Start over with the link of this page. `startMs`: when a person asked for it. */
+  open(startMs = performance.now()) {
     this.#leave();
-    this.#link = takeLink(window.location, window.history, tabStorage());
+    const needsToken = typeof site.freshToken !== "function";
+    this.#link = takeLink(window.location, window.history, tabStorage(), { needsToken });
     if (this.#link.problem) {
       this.#set("bad-link", { detail: this.#link.problem });
       return;
@@ -82,47 +97,57 @@ class App {
       return;
     }
     this.#set("connecting");
+    this.#trace = new Trace({ startMs });
+    const kept = takeSeat(tabStorage(), this.#link.room);
     this.#signal = new Signal({
       url: signallingUrl(window.location),
       link: this.#link,
-      seat: () => this.#session?.seat ?? "",
-      // A site with sign-in of its own sets it before this script runs: a promise of a good token.
-      freshToken: window.playcast?.freshToken ?? null,
+      seat: () => this.pictures.session?.seat ?? "",
+      name: () => this.view.name,
+      region: site.region,
+      trace: this.#trace,
+      session: kept,
+      freshToken: needsToken ? null : site.freshToken,
     });
+    this.view.enter(this.#link.room, this.#signal, kept?.chat);
     this.#signal.addEventListener("message", ({ detail }) => this.#receive(detail));
     this.#signal.addEventListener("down", ({ detail }) => this.#down(detail));
     this.#signal.start();
   }
 
-  #leave() {
-    this.#signal?.stop();
+  #leave({ keep = false } = {}) {
+    this.#signal?.stop({ keep });
     this.#signal = null;
     this.#endSession();
+    this.view.leave();
     this.#joined = false;
     this.#iceBackoff.reset();
+  }
+
+  /** The page goes, or is loaded again: then the seat is kept for the page that comes. Whether it is
+   * cannot always be known; a seat that has a control is kept in any case. */
+  #hide() {
+    const { room } = this.view;
+    const session = this.#signal?.session;
+    const keep = Boolean(session?.secret) && (this.#reloads.reloading || room.engaged);
+    if (keep) keepSeat(tabStorage(), { room: this.#link.room, ...session, chat: room.chat });
+    this.#leave({ keep });
   }
 
   // Signalling --------------------------------------------------------------------------------
 
   #receive(message) {
+    this.view.take(message);
     switch (message.type) {
-      case "welcome":
+      case "waiting":
         this.#joined = true;
-        this.#iceServers = iceServers(message.ice_servers);
-        this.#hostPresent = message.host_present === true;
-        this.#hostIs(message.peers?.[0]);
-        if (this.state === "resuming") this.#restarts.now();
-        else if (this.#live) this.screen.toast(this.#hostPresent ? null : HOST_ADRIFT);
-        else if (this.#hostPresent) this.#awaitOffer();
-        else this.#set("waiting");
+        this.#set("approval");
+        break;
+      case "welcome":
+        this.#welcomed(message);
         break;
       case "peer-joined":
-        if (message.role !== "host") break;
-        this.#hostPresent = true;
-        this.#hostIs(message.peer);
-        if (this.state === "resuming") this.#restarts.now();
-        else if (this.#live) this.screen.toast(null);
-        else this.#awaitOffer();
+        if (message.role === "host") this.#hostCame(message);
         break;
       case "refused":
         if (this.#live) break;
@@ -140,15 +165,40 @@ class App {
         });
         break;
       case "candidate":
-        if (message.peer === this.#session?.peer) {
-          this.#session.candidate(String(message.candidate ?? ""), String(message.mid ?? "0"));
+        if (message.peer === this.pictures.session?.peer) {
+          this.pictures.session.candidate(String(message.candidate ?? ""), String(message.mid ?? "0"));
         }
         break;
     }
   }
 
+  #welcomed(message) {
+    this.#joined = true;
+    this.#iceServers = iceServers(message.ice_servers);
+    const host = message.members?.find(({ role }) => role === "host");
+    this.#hostPresent = message.host_present === true && !host?.away;
+    this.#hostIs(message.peers?.[0]);
+    if (this.state === "resuming") this.#restarts.now();
+    else if (this.#live) this.screen.toast(this.#hostPresent ? null : HOST_ADRIFT);
+    else if (this.#hostPresent) this.#awaitOffer();
+    else this.#set(host?.away ? "host-away" : "waiting");
+  }
+
+  #hostCame({ peer, away }) {
+    if (away) {
+      this.#hostLeft("away");
+      return;
+    }
+    this.#hostPresent = true;
+    this.#hostIs(peer);
+    if (this.state === "resuming") this.#restarts.now();
+    else if (this.#live) this.screen.toast(null);
+    else this.#awaitOffer();
+  }
+
   #down({ code, message, delayMs }) {
     this.#hostPresent = false;
+    this.view.down(delayMs === null);
     clearTimeout(this.#timer);
     const detail = message ? `The server says: ${message}` : "";
     if (delayMs === null) {
@@ -176,6 +226,7 @@ class App {
     this.#set(state, { detail, retryAt });
   }
 
+  /** reason: of a peer-left, or "away". */
   #hostLeft(reason) {
     this.#hostPresent = false;
     clearTimeout(this.#timer);
@@ -184,80 +235,56 @@ class App {
       return;
     }
     this.#endSession();
-    this.#set(reason === "bye" ? "host-left" : "host-lost");
+    this.#set({ bye: "host-left", away: "host-away" }[reason] ?? "host-lost");
   }
 
   #awaitOffer() {
+    this.#trace.begin("host.offer");
     this.#set("joining");
     this.#after(OFFER_MS, () => this.#set("host-silent"));
   }
 
   // The session -------------------------------------------------------------------------------
 
-  #offered({ peer, sdp, seat }) {
-    this.#hostPresent = true;
-    if (this.#session?.continues(sdp)) {
-      this.#session.peer = peer;
-      this.#session.offer(sdp);
-      return;
-    }
-    clearTimeout(this.#timer);
-    this.#restarts.stop();
-    let session;
-    try {
-      session = new Session({
-        peer,
-        seat,
-        iceServers: this.#iceServers,
-        send: (message) => this.#signal?.send(message),
-      });
-    } catch (error) {
-      this.#endSession();
-      this.#set("unsupported", { detail: `The browser says: ${error.message}` });
-      return;
-    }
-    this.#leaving?.close();
-    this.#leaving = this.#session;
-    this.#session = session;
-    this.#collector.reset();
-    const on = (type, handle) =>
-      session.addEventListener(type, ({ detail }) => {
-        if (session === this.#session) handle(detail);
-      });
-    on("picture", (stream) => this.#attach(stream));
+  #makePictures() {
+    const pictures = new Pictures(this.video, this.still, () => this.#showing);
+    const on = (type, handle) => pictures.addEventListener(type, ({ detail }) => handle(detail));
     on("connected", () => this.#connected());
     on("lost", () => this.#lose());
     on("heard", () => this.#heard());
     on("host-stats", (text) => {
       this.host = parseHostStats(text) ?? this.host;
     });
+    on("blocked", () => this.#set("tap-to-play"));
     on("failed", ({ reason, message }) => this.#failed(reason, message));
+    return pictures;
+  }
+
+  #offered(offer) {
+    this.#hostPresent = true;
+    this.#trace.end("host.offer");
+    if (this.pictures.goesOn(offer)) return;
+    clearTimeout(this.#timer);
+    this.#restarts.stop();
+    try {
+      this.pictures.begin(offer, {
+        iceServers: this.#iceServers,
+        send: (message) => this.#signal?.send(message),
+        trace: this.#trace,
+      });
+    } catch (error) {
+      this.#endSession();
+      this.#set("unsupported", { detail: `The browser says: ${error.message}` });
+      return;
+    }
+    this.#collector.reset();
     if (!this.#live) this.#set("joining");
-    session.offer(sdp);
-  }
-
-  /** A picture that runs is kept until the new one is connected; else the new one goes in at once. */
-  #attach(stream) {
-    if (this.#leaving && this.#showing) this.#pending = stream;
-    else this.#show(stream);
-  }
-
-  #show(stream) {
-    this.#pending = null;
-    if (this.#showing) this.still.take(this.video);
-    this.video.srcObject = stream;
-    this.video.play().catch((error) => {
-      if (error.name === "NotAllowedError") this.#set("tap-to-play");
-      else if (error.name !== "AbortError") throw error; // aborted: another stream took its place
-    });
   }
 
   #connected() {
+    this.#trace.begin("first-frame.receive");
     this.#iceBackoff.reset();
     this.#restarts.stop();
-    if (this.#pending) this.#show(this.#pending);
-    this.#leaving?.close();
-    this.#leaving = null;
     if (this.state === "playing") this.screen.toast(null);
     else if (this.state === "joining") this.#after(FRAME_MS, () => this.#noPicture());
   }
@@ -277,7 +304,7 @@ class App {
 
   #askForRestart() {
     if (!this.#signal.joined || !this.#hostPresent) return false;
-    return this.#signal.send({ type: "restart", peer: this.#session.peer });
+    return this.#signal.send({ type: "restart", peer: this.pictures.session.peer });
   }
 
   /** Something comes again. A hidden page is shown no frames. */
@@ -304,7 +331,7 @@ class App {
   }
 
   #hostIs(peer) {
-    if (this.#session && peer) this.#session.peer = peer;
+    if (this.pictures.session && peer) this.pictures.session.peer = peer;
   }
 
   #noPicture() {
@@ -312,9 +339,13 @@ class App {
     else this.#set("no-picture");
   }
 
-  #frameShown() {
-    if (!this.#session) return; // some browsers show one black frame when a stream ends
+  #frameShown(atMs, frame) {
+    if (!this.pictures.session) return; // some browsers show one black frame when a stream ends
     this.still.hide();
+    if (this.#trace.traceparent && this.#signal.joined) {
+      this.#trace.firstFrame(atMs, frame);
+      this.#signal.send(this.#trace.take());
+    }
     if (this.state !== "playing") this.#resumed();
   }
 
@@ -340,10 +371,7 @@ class App {
   #endSession() {
     clearTimeout(this.#timer);
     this.#stopResuming();
-    if (this.#showing) this.still.take(this.video);
-    this.#session?.close();
-    this.#leaving?.close();
-    this.#session = this.#leaving = this.#pending = null;
+    this.pictures?.end();
     this.stats = this.host = null;
   }
 
@@ -354,8 +382,7 @@ class App {
 
   /** … whose path stands or may come back? It outlives the server, and the host's link to it. */
   get #live() {
-    const established = this.#session?.established || this.#leaving?.established;
-    return this.#showing && established === true;
+    return this.#showing && this.pictures.established;
   }
 
   // What a person sees ------------------------------------------------------------------------
@@ -364,7 +391,7 @@ class App {
     switch (this.state) {
       case "tap-to-play":
         this.#set("joining");
-        this.#show(this.video.srcObject);
+        this.pictures.play();
         break;
       case "version":
         window.location.reload();
@@ -372,6 +399,10 @@ class App {
       case "reconnecting":
       case "unreachable":
       case "shutting-down":
+      case "rate-limited":
+      case "room-locked":
+      case "room-full":
+      case "too-slow":
       case "ice-failed":
         this.#signal.retryNow();
         break;
@@ -395,9 +426,9 @@ class App {
   }
 
   async #sample() {
-    const session = this.#session;
+    const { session } = this.pictures;
     const report = (await session?.report()) ?? null;
-    if (session !== this.#session) return;
+    if (session !== this.pictures.session) return;
     this.stats = report && this.#collector.sample(report, this.frames.presented, performance.now());
     this.overlay.draw(this.stats, this.host);
   }
@@ -424,7 +455,10 @@ Object.defineProperty(window, "playcast", {
     get host() {
       return app.host;
     },
+    get room() {
+      return app.view.room;
+    },
   }),
 });
 
-app.open();
+app.open(0); // the navigation began with the click

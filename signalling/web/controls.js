@@ -5,8 +5,8 @@ const IDLE_MS = 2600;
 export class Controls {
   #timer = null;
 
-  /** onStats: called when statistics are to be shown or hidden. */
-  constructor(root, { onStats }) {
+  /** onStats: called when statistics are to be shown or hidden; onPanel: when a panel is, by name. */
+  constructor(root, { onStats, onPanel }) {
     this.body = root.body;
     this.stage = root.getElementById("stage");
     this.video = root.getElementById("video");
@@ -14,6 +14,7 @@ export class Controls {
     this.full = root.getElementById("full-button");
     this.statsButton = root.getElementById("stats-button");
     this.onStats = onStats;
+    this.onPanel = onPanel;
 
     this.full.addEventListener("click", () => this.toggleFull());
     this.statsButton.addEventListener("click", onStats);
@@ -68,9 +69,13 @@ export class Controls {
 
   #key(event) {
     if (event.ctrlKey || event.altKey || event.metaKey || event.repeat) return;
+    if (event.target.closest("input, select, textarea")) return;
     const act = {
       f: () => this.toggleFull(),
       s: () => this.onStats(),
+      p: () => this.onPanel("play"),
+      c: () => this.onPanel("chat"),
+      m: () => this.onPanel("people"),
       "?": () => this.toggleHelp(),
     }[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     if (!act) return;

@@ -1,6 +1,7 @@
 // The statistics panel: three figures with their last minute, where a frame's time goes, and the
 // small print.
 
+import { make, svg, sync } from "./dom.js";
 import { latencyBudget } from "./latency.js";
 
 const HISTORY = 60; // samples in a spark line: a minute
@@ -167,34 +168,12 @@ export class Overlay {
   }
 }
 
-function make(name, className = "", attributes = {}, children = []) {
-  const node = document.createElement(name);
-  if (className) node.className = className;
-  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-  node.append(...children);
-  return node;
-}
-
-function svg(name, attributes = {}, children = []) {
-  const node = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-  node.append(...children);
-  return node;
-}
-
 function heading(text) {
   return make("h2", "", {}, [text]);
 }
 
 function cell(...children) {
   return make("td", "range", {}, [make("div", "", {}, children)]);
-}
-
-/** Make `parent` have one child for each item, and draw each. */
-function sync(parent, items, create, draw) {
-  while (parent.children.length > items.length) parent.lastElementChild.remove();
-  while (parent.children.length < items.length) parent.append(create());
-  items.forEach((item, i) => draw(parent.children[i], item));
 }
 
 function brief(value) {

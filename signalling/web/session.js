@@ -20,6 +20,7 @@ const HANG_UP_MS = 300; // lets the server tell first why the host went
 export class Session extends EventTarget {
   #connection;
   #send;
+  #trace;
   #work = Promise.resolve();
   #held = []; // local candidates that must not overtake the answer
   #offered = ""; // the host's last offer, as it was sent
@@ -33,15 +34,18 @@ export class Session extends EventTarget {
 
   /**
    * peer: the host's id; seat: what makes us known to it when we join again; iceServers: as in the
-   * welcome; send: carries a message to the server. Throws what RTCPeerConnection throws.
+   * welcome; send: carries a message to the server; trace: a Trace. Throws what RTCPeerConnection
+   * throws.
    */
-  constructor({ peer, seat, iceServers, send }) {
+  constructor({ peer, seat, iceServers, send, trace }) {
     super();
     this.peer = peer;
     this.seat = seat;
     this.#send = send;
+    this.#trace = trace;
     this.#connection = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
     this.#connection.onicecandidate = ({ candidate }) => this.#trickle(candidate);
+    this.#connection.oniceconnectionstatechange = () => this.#iceChanged();
     this.#connection.onconnectionstatechange = () => this.#connectionChanged();
     this.#connection.ontrack = ({ track, receiver }) => this.#received(track, receiver);
     this.#connection.ondatachannel = ({ channel }) => this.#opened(channel);
@@ -64,6 +68,7 @@ export class Session extends EventTarget {
   /** Take an offer and answer it. Offers and candidates are handled in the order of the calls. */
   offer(sdp) {
     this.#offered = sdp;
+    this.#trace.begin("offer.answer");
     this.#enqueue(async () => {
       const connection = this.#connection;
       this.#held ??= [];
@@ -82,6 +87,7 @@ export class Session extends EventTarget {
       }
       if (this.#closed) return;
       this.#send({ type: "answer", peer: this.peer, sdp: connection.localDescription.sdp });
+      this.#trace.end("offer.answer");
       const held = this.#held;
       this.#held = null;
       for (const message of held ?? []) this.#send(message);
@@ -163,9 +169,20 @@ export class Session extends EventTarget {
     return packets;
   }
 
+  #iceChanged() {
+    const state = this.#connection.iceConnectionState;
+    if (state === "checking") {
+      this.#trace.begin("ice");
+    } else if (state === "connected") {
+      this.#trace.end("ice");
+      this.#trace.begin("dtls");
+    }
+  }
+
   #connectionChanged() {
     const state = this.#connection.connectionState;
     if (state === "connected") {
+      this.#trace.end("dtls");
       clearTimeout(this.#timer);
       this.#established = true;
       this.#lost = false;

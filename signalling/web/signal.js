@@ -8,6 +8,10 @@
 //
 // Events: "message" (detail: a decoded server message) and "down" (detail: {code, message, delayMs};
 // code is an error code of the protocol or null; delayMs is null when trying again cannot help).
+//
+// A seat outlives its socket: the next hello names it, and the server sends what was missed, answers
+// too. What comes twice is dropped by its number. A request that has no answer by then never reached
+// the room, which hears nobody over a link that they have given up: it is sent again, and done once.
 
 import { Backoff } from "./backoff.js";
 
@@ -22,24 +26,55 @@ const URGENT_OPEN_MS = 2000; // the same while a picture waits …
 const URGENT_WAIT_MS = 200; // … and the longest wait before a try,
 const OFFLINE_WAIT_MS = 1000; // also while the browser says that it is offline: it slows down who fails often
 const CHECK_MS = 300; // how long a link that is doubted may take to show that it stands
+const ELSEWHERE_MS = 300; // a server that shuts down leaves others: the first try is as quick as this
 
 /** The errors that go with a WebSocket close code; the first is taken if the error's own message did
  * not get through. */
 const CAUSES = {
   4400: ["bad-message"],
   4401: ["bad-token", "token-expired"],
-  4403: ["forbidden"],
+  4403: ["forbidden", "not-admitted", "kicked", "banned"],
   4404: ["unknown-peer"],
   4408: ["timeout"],
-  4409: ["room-taken"],
+  4409: ["room-taken", "conflict"],
+  4410: ["replaced"],
   4413: ["too-large"],
+  4423: ["room-locked"],
   4426: ["version"],
+  4429: ["rate-limited"],
+  4430: ["too-slow"],
+  4503: ["room-full"],
   1011: ["internal"],
   1012: ["shutting-down"],
 };
 
 /** Errors after which the same hello would only be refused again. */
-const FINAL = new Set(["bad-token", "token-expired", "forbidden", "room-taken", "version", "bad-message", "too-large"]);
+const FINAL = new Set([
+  "bad-token",
+  "token-expired",
+  "forbidden",
+  "not-admitted",
+  "kicked",
+  "banned",
+  "replaced",
+  "room-taken",
+  "room-locked",
+  "room-full",
+  "conflict",
+  "version",
+  "bad-message",
+  "too-large",
+]);
+
+/** Why a request was not done: the server's code and sentence; "lost": whether it was is not known. */
+export class RequestError extends Error {
+  constructor({ code, message, retry_after_s: retryAfterS = 0 }) {
+    super(message);
+    this.name = "RequestError";
+    this.code = code;
+    this.retryAfterS = retryAfterS;
+  }
+}
 
 export class Signal extends EventTarget {
   #socket = null;
@@ -48,19 +83,43 @@ export class Signal extends EventTarget {
   #error = null;
   #heardAt = 0;
   #backoff;
+  #requests = new Map(); // by id: {message, sent, resolve, reject}
+  #lastId = 0;
+  #settling = new Map(); // by the time of a ping: what to do at its pong
+  #joinedSeq = 0;
+  #pastSeq = 0;
+  #random;
 
   /**
-   * link: {room, token}; url: where signalling is; seat: tells what makes us known to the host as
-   * the one that was here before, or ""; freshToken: returns a promise of a token that is good now,
-   * where the page can have one: asked for before each hello, and when the token ends soon.
+   * link: {room, token}, the token "" where freshToken alone gives one; url: where signalling is;
+   * seat: tells what makes us known to the host as the one that was here before, or ""; name: how
+   * we want to be called; region: where we are, in the operator's words; trace: a Trace; session: {peer, secret, seq} of an earlier page, or null;
+   * freshToken: returns a promise of a token that is good now, where the page can have one: asked
+   * for before each hello, and when the token ends soon.
    */
-  constructor({ url, link, seat = () => "", freshToken = null, backoff = new Backoff() }) {
+  constructor({
+    url,
+    link,
+    seat = () => "",
+    name = () => "",
+    region = "",
+    trace = null,
+    session = null,
+    freshToken = null,
+    backoff = new Backoff(),
+    random = Math.random,
+  }) {
     super();
     this.url = url;
     this.link = link;
     this.seat = seat;
+    this.name = name;
+    this.region = region;
+    this.trace = trace;
+    this.session = session;
     this.freshToken = freshToken;
     this.#backoff = backoff;
+    this.#random = random;
   }
 
   /** Tries since the last link that held. */
@@ -88,9 +147,22 @@ export class Signal extends EventTarget {
     return true;
   }
 
-  /** Leave, and join again after `delayMs`: the host then makes a fresh offer. */
+  /**
+   * Ask the room for something, now or when the link is there. A promise of its answer; fails with a
+   * RequestError.
+   */
+  request(message) {
+    this.#lastId += 1;
+    const id = String(this.#lastId);
+    return new Promise((resolve, reject) => {
+      const request = { message: { ...message, id }, sent: false, resolve, reject };
+      this.#requests.set(id, request);
+      if (this.joined) this.#ask(request);
+    });
+  }
+
+  /** Join anew after `delayMs`. Where the page has no picture by then, the host makes a fresh offer. */
   rejoin(delayMs) {
-    this.send({ type: "bye" });
     this.#drop();
     this.#openAfter(delayMs);
   }
@@ -118,10 +190,11 @@ export class Signal extends EventTarget {
     });
   }
 
-  /** Leave for good. */
-  stop() {
-    this.send({ type: "bye" });
+  /** Leave for good; with `keep`, the seat stays for a page that comes back with `session`. */
+  stop({ keep = false } = {}) {
+    if (!keep) this.send({ type: "bye" });
     this.#drop();
+    this.#giveUp(() => true);
   }
 
   #open() {
@@ -129,16 +202,35 @@ export class Signal extends EventTarget {
     const socket = new WebSocket(this.url, [SUBPROTOCOL]);
     this.#socket = socket;
     this.#heardAt = performance.now();
-    socket.onopen = () => this.#withToken(socket, (token) => this.#hello(token ?? this.link.token));
+    this.trace?.begin("signalling.connect");
+    socket.onopen = () => {
+      this.trace?.end("signalling.connect");
+      this.#withToken(socket, (token) => this.#hello(token ?? this.link.token));
+    };
     socket.onmessage = (event) => this.#receive(event.data);
     socket.onclose = (event) => this.#closed(event.code, event.reason);
     this.#after(this.urgent ? URGENT_OPEN_MS : OPEN_MS, () => this.#closed(1006, ""));
   }
 
   #hello(token) {
+    if (!token) {
+      this.stop();
+      const message = "This site has no token for you.";
+      this.#emit("down", { code: "signed-out", message, delayMs: null });
+      return;
+    }
     const { room } = this.link;
-    const seat = this.seat();
-    this.send({ type: "hello", version: PROTOCOL_VERSION, role: "viewer", room, token, seat });
+    const hello = { type: "hello", version: PROTOCOL_VERSION, role: "viewer", room, token };
+    hello.seat = this.seat();
+    hello.name = this.name();
+    hello.traceparent = this.trace?.traceparent ?? "";
+    if (this.region) hello.region = this.region;
+    if (this.session) {
+      const { peer, secret, seq } = this.session;
+      hello.resume = { peer, secret, seq };
+    }
+    this.trace?.begin("signalling.hello");
+    this.send(hello);
   }
 
   /** Call `use` with a fresh token, or with null where none can be had, if `socket` is still ours. */
@@ -155,12 +247,15 @@ export class Signal extends EventTarget {
   #receive(frame) {
     this.#heardAt = performance.now();
     const message = decode(frame);
-    if (message === null) return;
+    if (message === null || !this.#isNew(message)) return;
     switch (message.type) {
       case "ping":
         this.send({ type: "pong", at: message.at });
         return;
       case "pong":
+        this.#settling.get(message.at)?.();
+        this.#settling.delete(message.at);
+        return;
       case "token-accepted":
         return;
       case "token-expiring":
@@ -168,16 +263,58 @@ export class Signal extends EventTarget {
         return;
       case "error":
         this.#error = message;
+        this.#answer(message, (request) => request.reject(new RequestError(message)));
         return;
-      case "welcome":
+      case "done":
+        this.#answer(message, (request) => request.resolve(message));
+        return;
+      case "invited":
+        this.#answer(message, (request) => request.resolve(message));
+        break;
+      case "waiting": // for a person, who takes their time
         this.#stopTimers();
-        this.#error = null;
-        this.joined = true;
-        this.#after(STABLE_MS, () => this.#backoff.reset());
         this.#watch();
         break;
+      case "welcome":
+        this.#welcomed(message);
+        break;
     }
-    this.dispatchEvent(new CustomEvent("message", { detail: message }));
+    this.#emit("message", message);
+  }
+
+  #welcomed({ peer, secret, seq, resumed, complete }) {
+    this.#stopTimers();
+    this.#error = null;
+    this.joined = true;
+    this.trace?.end("signalling.hello");
+    const known = resumed === true ? this.session : null;
+    this.session = { peer, secret: secret || known?.secret || "", seq: known?.seq ?? seq ?? 0 };
+    if (!known) [this.#joinedSeq, this.#pastSeq] = [this.session.seq, 0];
+    if (!known || complete === false) this.#giveUp(({ sent }) => sent);
+    const open = [...this.#requests];
+    if (open.length) this.#settle(() => open.forEach(([id, request]) => this.#requests.has(id) && this.#ask(request)));
+    this.#after(STABLE_MS, () => this.#backoff.reset());
+    this.#watch();
+  }
+
+  /** Call `then` when all that the server has for us by now has come. */
+  #settle(then) {
+    const at = performance.now();
+    this.#settling.set(at, then);
+    this.send({ type: "ping", at });
+  }
+
+  /** Number the messages of the room; false for one that came before, on another link. */
+  #isNew({ type, seq }) {
+    if (!(seq > 0) || type === "welcome" || !this.session) return true;
+    if (type === "chat-message" && seq <= this.#joinedSeq) {
+      const isNew = seq > this.#pastSeq; // said before we came
+      this.#pastSeq = Math.max(seq, this.#pastSeq);
+      return isNew;
+    }
+    if (seq <= this.session.seq) return false;
+    this.session.seq = seq;
+    return true;
   }
 
   #watch() {
@@ -201,16 +338,24 @@ export class Signal extends EventTarget {
     const code = error?.code ?? cause[0] ?? null;
     const renewable = code === "token-expired" && wasJoined && this.freshToken !== null;
     const final = FINAL.has(code) && !error?.retry && !renewable;
-    const delayMs = final ? null : this.#delay();
+    if (final) {
+      this.session = null;
+      this.#giveUp(() => true);
+    }
+    const delayMs = final ? null : this.#delay(code, error?.retry_after_s);
     if (delayMs !== null) this.#openAfter(delayMs);
-    const message = error?.message ?? reason;
-    this.dispatchEvent(new CustomEvent("down", { detail: { code, message, delayMs } }));
+    this.#emit("down", { code, message: error?.message ?? reason, delayMs });
   }
 
-  #delay() {
-    const delayMs = this.#backoff.next();
-    if (!this.urgent) return delayMs;
-    return Math.min(delayMs, navigator.onLine ? URGENT_WAIT_MS : OFFLINE_WAIT_MS);
+  /** How long to wait before the next try, in ms; never shorter than the server wishes. */
+  #delay(code, retryAfterS) {
+    const first = this.#backoff.tries === 0;
+    let delayMs = this.#backoff.next();
+    if (code === "shutting-down" && first) delayMs = this.#random() * ELSEWHERE_MS;
+    if (this.urgent) {
+      delayMs = Math.min(delayMs, navigator.onLine ? URGENT_WAIT_MS : OFFLINE_WAIT_MS);
+    }
+    return retryAfterS > 0 ? Math.max(delayMs, retryAfterS * 1000) : delayMs;
   }
 
   #openAfter(delayMs) {
@@ -222,14 +367,36 @@ export class Signal extends EventTarget {
   #drop() {
     clearTimeout(this.#retry);
     this.#stopTimers();
+    this.#settling.clear();
     this.#error = null;
     this.joined = false;
     this.retryAt = null;
     const socket = this.#socket;
     this.#socket = null;
-    if (!socket) return;
-    socket.onopen = socket.onmessage = socket.onclose = null;
-    socket.close(1000);
+    if (socket) {
+      socket.onopen = socket.onmessage = socket.onclose = null;
+      socket.close(1000);
+    }
+  }
+
+  #answer({ id }, settle) {
+    const request = this.#requests.get(id);
+    if (!request) return;
+    this.#requests.delete(id);
+    settle(request);
+  }
+
+  #ask(request) {
+    request.sent = this.send(request.message) || request.sent;
+  }
+
+  /** Fail the requests that are `hopeless`. */
+  #giveUp(hopeless) {
+    for (const [id, request] of this.#requests) {
+      if (!hopeless(request)) continue;
+      const message = "The connection was lost. Look whether it was done, and try again.";
+      this.#answer({ id }, ({ reject }) => reject(new RequestError({ code: "lost", message })));
+    }
   }
 
   #after(ms, action) {
@@ -243,6 +410,10 @@ export class Signal extends EventTarget {
   #stopTimers() {
     for (const timer of this.#timers) clearTimeout(timer);
     this.#timers.clear();
+  }
+
+  #emit(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 }
 

@@ -152,6 +152,73 @@ export const STATES = Object.freeze({
     ],
     action: "Try again",
   },
+  approval: {
+    tone: "wait",
+    title: "Waiting to be let in",
+    text: "You have knocked. Somebody who runs the room “{room}” opens, or does not: this page goes on by itself.",
+  },
+  "not-admitted": {
+    tone: "bad",
+    title: "You were not let in",
+    text: "Who runs the room “{room}” decides who comes in.",
+    checks: ["Ask them for an invitation: a link of theirs opens this room."],
+    action: "Knock again",
+  },
+  kicked: {
+    tone: "bad",
+    title: "You were put out",
+    text: "Somebody who runs the room “{room}” has ended your visit.",
+    action: "Come in again",
+  },
+  banned: {
+    tone: "bad",
+    title: "You are kept out of this room",
+    text: "Who runs the room “{room}” does not let you in, for now or for good.",
+    checks: ["If it is a mistake, ask them to let you back in."],
+    action: "Try again",
+  },
+  "room-locked": {
+    tone: "wait",
+    title: "The room is locked",
+    text: "Nobody new comes into “{room}” at the moment. This page tries again by itself.",
+    action: "Try now",
+  },
+  "room-full": {
+    tone: "wait",
+    title: "The room is full",
+    text: "Every place in “{room}” is taken. This page tries again by itself.",
+    action: "Try now",
+  },
+  replaced: {
+    tone: "wait",
+    title: "You are watching somewhere else",
+    text: "This visit goes on in another tab or on another device of yours.",
+    action: "Watch here",
+  },
+  "rate-limited": {
+    tone: "wait",
+    title: "That was a lot at once",
+    text: "The server wants a pause. This page goes on by itself.",
+    action: "Try now",
+  },
+  "too-slow": {
+    tone: "busy",
+    title: "Your connection cannot keep up",
+    text: "The server had to hang up: too much waited for you there. This page comes back by itself.",
+    action: "Try now",
+  },
+  "signed-out": {
+    tone: "bad",
+    title: "You are not signed in",
+    text: "This site has no token for you.",
+    checks: ["Sign in again, and load the page anew."],
+    action: "Try again",
+  },
+  "host-away": {
+    tone: "wait",
+    title: "The host is away for a moment",
+    text: "Its connection to the server broke, and its place is kept. The picture starts again when it is back.",
+  },
   "no-codec": {
     tone: "bad",
     title: "No codec in common",
@@ -223,6 +290,7 @@ const STATE_OF_CODE = {
   internal: "server-error",
   "unknown-peer": "reconnecting",
   timeout: "reconnecting",
+  conflict: "room-taken",
 };
 
 /** The state that tells of an error code of the protocol; "reconnecting" for null (a plain loss). */

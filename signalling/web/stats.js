@@ -66,16 +66,16 @@ export class Collector {
 export class FrameCounter {
   presented = 0;
 
-  /** onFrame is called with each frame shown. */
+  /** onFrame is called with each frame shown: when (performance.now()), and what is known of it. */
   constructor(video, onFrame) {
     if (!("requestVideoFrameCallback" in video)) {
       this.presented = null;
-      video.addEventListener("timeupdate", onFrame);
+      video.addEventListener("timeupdate", () => onFrame(performance.now(), {}));
       return;
     }
-    const count = (_now, { presentedFrames }) => {
-      this.presented = presentedFrames;
-      onFrame();
+    const count = (now, frame) => {
+      this.presented = frame.presentedFrames;
+      onFrame(now, frame);
       video.requestVideoFrameCallback(count);
     };
     video.requestVideoFrameCallback(count);
