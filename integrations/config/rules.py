@@ -85,7 +85,8 @@ def _reach(settings: Settings) -> Broken:
             yield "server.trusted_proxies", str(error)
     for origin in server.origins:
         parts = urlsplit(origin)
-        if parts.scheme not in ("http", "https") or origin != f"{parts.scheme}://{parts.netloc}":
+        written = f"{parts.scheme}://{parts.netloc}"
+        if parts.scheme not in ("http", "https") or not parts.hostname or origin != written:
             yield "server.origins", f"{origin!r} is no origin: https://HOST or https://HOST:PORT"
         elif settings.serious and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
             text = f"{origin} can be tampered with on its way: not in {settings.environment}"
