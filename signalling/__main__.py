@@ -210,7 +210,6 @@ def _parser(surroundings: Surroundings) -> argparse.ArgumentParser:
     )
     add_identity_options(serve)
     add_redis_options(serve)
-    surroundings.prepare(serve)
     serve.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)
     serve.add_argument("--or-any-port", action="store_true", help=argparse.SUPPRESS)
 
@@ -244,6 +243,7 @@ def _parser(surroundings: Surroundings) -> argparse.ArgumentParser:
         command.add_argument(
             "--log-level", choices=("debug", "info", "warning", "error"), default="warning"
         )
+    surroundings.prepare(serve)
     return parser
 
 
