@@ -38,16 +38,15 @@ class CommandTokens:
     async def __call__(self) -> str:
         """Raises :class:`.TokenUnavailable` in words."""
         name = self._words[0]
+        starting = asyncio.ensure_future(self._start())
         try:
-            process = await asyncio.create_subprocess_exec(
-                *self._words,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                process_group=0,
-            )
+            process = await asyncio.shield(starting)
         except OSError as error:
             raise TokenUnavailable(f"{name} cannot be run: {error.strerror}") from error
+        except asyncio.CancelledError:
+            # asyncio itself would wait for ever for what a command half started has started.
+            await _end(await starting)
+            raise
         try:
             async with asyncio.timeout(self._timeout_s):
                 written, complaint = await asyncio.gather(
@@ -64,6 +63,15 @@ class CommandTokens:
             reason = _last_line(complaint)
             raise TokenUnavailable(f"{name} failed with status {status}{reason and f': {reason}'}")
         return checked(written, f"what {name} wrote")
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            *self._words,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            process_group=0,
+        )
 
 
 class FileTokens:
