@@ -92,10 +92,6 @@ class RoomCopy:
         known = self.mark if n == self.position else "" if n == 0 else at_n and at_n.mark
         return list(self.latest)[n + 1 - first :] if known == mark else None
 
-    def own_links(self) -> list[str]:
-        """The links of this server."""
-        return [link for link, server in self.links.items() if server == self._server]
-
     def _advance(self, entry: Entry) -> None:
         self.position, self.mark = entry.n, entry.mark
         if entry.q > self.seq.get(entry.server, 0):

@@ -162,7 +162,7 @@ class SharedRoom:
     # Publishing ----------------------------------------------------------------------------------
 
     async def publish(self, event: RoomEvent) -> None:
-        """Append ``event``. Raises :class:`..bus.BusUnavailable`: see :meth:`.bus.RedisBus.publish`."""
+        """See :meth:`.bus.RedisBus.publish`. Raises :class:`..bus.BusUnavailable`."""
         q = next(self._server.q)
         if not self._session.up.is_set() and self.alone and not self._queue:
             self._deliver([self.copy.take_local(q, event)])

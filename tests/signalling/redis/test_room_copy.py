@@ -2,130 +2,118 @@
 
 import pytest
 
-from signalling.messages import Answer
-from signalling.redis.room_copy import (
-    Entered,
-    Entry,
-    Gap,
-    RedisDataError,
-    RoomCopy,
-    decode_entered,
-    decode_message,
-)
-from signalling.rooms import Join, Leave, Relay
+from signalling.redis.room_copy import Gap, RoomCopy
+from signalling.redis.wire import Entry, RedisDataError, State
+from signalling.rooms import Away, Tick
 
-HOST, VIEWER = Join("h", "host"), Join("v", "viewer")
+from .replica import host, viewer
+
+HOST, VIEWER = host(), viewer()
 
 
-def say(text):
-    return Relay("h", Answer("v", text))
+def entry(n, server="them", q=None, event=None):
+    return Entry(n, server, n if q is None else q, event or Tick(float(n)))
 
 
-def entered(n, *entries, epoch="e", may_stay=True, peers=(HOST, VIEWER)):
-    return Entered(epoch, n, may_stay, {join.peer: join for join in peers}, list(entries))
+def state(n, *entries, base=0, links=(), seq=()):
+    mark = entries[-1].mark if entries else ""
+    return State("e", {"them", "us"}, list(entries), base, b"", n, mark, dict(links), dict(seq))
 
 
 @pytest.fixture
 def copy():
     """A copy at n 3 of a room with a host of another server and a viewer of ours."""
-    copy = RoomCopy("us")
-    assert copy.enter(entered(2)).events == [HOST, VIEWER]
-    copy.own["v"] = VIEWER
-    assert copy.take("e", Entry(3, "them", 7, say("a"))) == [say("a")]
+    copy = RoomCopy("us", length=8, age_s=60.0)
+    entries = entry(1, event=HOST), entry(2, "us", 1, VIEWER)
+    copy.adopt(state(2, *entries, links={"h": "them", "v": "us"}, seq={"them": 1, "us": 1}))
+    copy.epoch = "e"
+    assert copy.take("e", entry(3)) is True
     return copy
 
 
 def test_what_comes_twice_is_taken_once(copy):
-    assert copy.take("e", Entry(3, "them", 7, say("a"))) == []
-    assert copy.take("e", Entry(4, "them", 7, say("a"))) == []
-    assert copy.position == 4
+    assert copy.take("e", entry(3)) is False
+    assert copy.take("e", entry(2, "us", 1, VIEWER)) is False
+    assert copy.position == 3
 
 
 @pytest.mark.parametrize(
-    ("epoch", "entry"),
+    ("epoch", "wrong"),
     [
-        ("e", Entry(5, "them", 9, say("c"))),
-        ("another", Entry(4, "them", 8, say("b"))),
-        ("e", Entry(3, "them", 8, say("another third"))),
+        ("e", entry(5)),
+        ("another", entry(4)),
+        ("e", entry(3, "them", 8)),
+        ("e", entry(3, "us", 3)),
     ],
-    ids=["skips one", "of another epoch", "where there was another"],
+    ids=["skips one", "of another epoch", "where there was another", "of another server"],
 )
-def test_what_does_not_follow_is_a_gap_and_changes_nothing(copy, epoch, entry):
+def test_what_does_not_follow_is_a_gap_and_changes_nothing(copy, epoch, wrong):
     with pytest.raises(Gap):
-        copy.take(epoch, entry)
-    assert copy.take("e", Entry(4, "them", 8, say("b"))) == [say("b")]
+        copy.take(epoch, wrong)
+    assert copy.position == 3
+    assert copy.take("e", entry(4)) is True
 
 
-def test_entering_again_takes_what_was_missed(copy):
-    at, missed = Entry(3, "them", 7, say("a")), Entry(4, "them", 8, say("b"))
-    caught = copy.enter(entered(4, at, missed))
-    assert (caught.events, caught.lost, caught.again) == ([say("b")], False, False)
+def test_what_was_missed_is_delivered_once_and_in_order(copy):
+    missed = [entry(n) for n in (2, 3, 4, 5)]
+    assert [found.n for found in copy.follow(missed)] == [4, 5]
+    assert copy.follow(missed) == []
+    assert (copy.position, copy.mark) == (5, "them 5")
 
 
-def test_what_was_trimmed_away_is_made_up_for_in_membership(copy):
-    newcomer = Join("n", "viewer")
-    late = Entry(90, "them", 99, say("z"))
-    caught = copy.enter(entered(90, late, peers=(VIEWER, newcomer)))
-    assert caught.events == [Leave("h", "lost"), newcomer]
-    assert copy.take("e", Entry(91, "them", 100, say("!"))) == [say("!")]
+def test_a_log_with_a_hole_is_refused(copy):
+    with pytest.raises(RedisDataError, match="hole"):
+        copy.follow([entry(4), entry(6)])
+    with pytest.raises(RedisDataError, match="hole"):
+        copy.adopt(state(6, entry(4), entry(6), base=3))
+    with pytest.raises(RedisDataError, match="ends before event 7"):
+        copy.adopt(state(7, entry(4), entry(5), base=3))
+    assert copy.position == 3
 
 
-@pytest.mark.parametrize(
-    "found", [entered(2), entered(3, Entry(3, "them", 8, say("another third")))]
-)
-def test_a_redis_that_went_back_is_read_from_the_start(copy, found):
-    caught = copy.enter(found)
-    assert (caught.events, caught.lost, caught.again) == ([], True, True)
-    log = [Entry(1, "them", 1, HOST), Entry(2, "us", 1, VIEWER), Entry(3, "them", 8, say("b"))]
-    caught = copy.enter(entered(3, *log))
-    assert caught.again is False
-    assert caught.events[-1] == say("b")
-    assert list(copy.present) == ["h", "v"]
-    assert [event for event in caught.events if isinstance(event, Leave)] == []
+def test_the_links_are_what_the_log_says(copy):
+    assert copy.links == {"h": "them", "v": "us"}
+    copy.take("e", entry(4, "them", -1, Away("v", 4.0)))
+    copy.take("e", entry(5, "them", 5, viewer("w")))
+    assert copy.links == {"h": "them", "w": "them"}
+    assert copy.seq == {"them": 5, "us": 1}
 
 
-def test_an_epoch_that_is_empty_waits_for_the_others_and_gives_them_up_in_the_end(copy):
-    caught = copy.enter(entered(1, Entry(1, "us", 0, VIEWER), epoch="f", peers=(VIEWER,)))
-    assert (caught.events, caught.lost) == ([], True)
-    assert copy.missing == {"h"}
-    assert copy.give_up_missing() == [Leave("h", "lost")]
+def test_what_was_done_without_redis_follows_what_was_there(copy):
+    local = copy.take_local(7, VIEWER)
+    assert (local.n, local.mark) == (4, "us 7")
+    assert copy.entry_at(4) == local
+    assert copy.take("e", Entry(4, "us", 7, VIEWER)) is False  # Redis had it all the same
+    with pytest.raises(Gap):
+        copy.take("e", entry(4))
 
 
-def test_whoever_is_put_back_was_never_away(copy):
-    copy.enter(entered(1, Entry(1, "us", 0, VIEWER), epoch="f", peers=(VIEWER,)))
-    assert copy.take("f", Entry(2, "them", 0, HOST)) == []
-    assert copy.give_up_missing() == []
+def test_what_others_lack_is_known_after_an_entry_that_is_known(copy):
+    for n in (4, 5):
+        copy.take("e", entry(n))
+    assert [found.n for found in copy.entries_after(3, "them 3")] == [4, 5]
+    assert [found.n for found in copy.entries_after(0, "")] == [1, 2, 3, 4, 5]
+    assert copy.entries_after(5, "them 5") == []
+    assert copy.entries_after(3, "them 9") is None
+    assert copy.entries_after(6, "them 6") is None
+    assert copy.entries_after(0, "them 1") is None
 
 
-def test_a_newcomer_ends_the_time_for_putting_back(copy):
-    copy.enter(entered(1, Entry(1, "us", 0, VIEWER), epoch="f", peers=(VIEWER,)))
-    other = Join("h2", "host")
-    assert copy.take("f", Entry(2, "them", 50, other)) == [Leave("h", "lost"), other]
+def test_the_latest_entries_are_kept_by_number_and_by_age(copy):
+    for n in range(4, 21):
+        copy.take("e", entry(n))
+    assert [found.n for found in copy.latest] == list(range(13, 21))
+    assert copy.entries_after(11, "them 11") is None
+    assert copy.entries_after(12, "them 12") is None  # the entry itself is gone
+    assert len(copy.entries_after(13, "them 13")) == 7
+    assert copy.entry_at(12) is None
+    copy.take("e", entry(21, event=Tick(1000.0)))
+    assert [found.n for found in copy.latest] == [21]
 
 
-def test_our_peers_that_may_not_stay_leave(copy):
-    at = Entry(3, "them", 7, say("a"))
-    caught = copy.enter(entered(3, at, may_stay=False, peers=(HOST,)))
-    assert caught.events == [Leave("v", "lost")]
-    assert copy.own == {}
-
-
-@pytest.mark.parametrize("data", [b"", b"e 1 s", b"e x s 1 {}", b"e 1 s 1 {}", b"e 1 s 1 \xff"])
-def test_a_message_that_is_not_ours_is_refused(data):
-    with pytest.raises(RedisDataError):
-        decode_message(data)
-
-
-@pytest.mark.parametrize(
-    "reply",
-    [
-        [],
-        [b"e", b"1", 1, [], []],
-        [b"e", 1, 1, [b"h", b"nothing"], []],
-        [b"e", 1, 1, [], [[b"1-0", [b"e", b"{}"]]]],
-        [b"e", 1, 1, [], [[b"x", [b"e"]]]],
-    ],
-)
-def test_keys_that_are_not_ours_are_refused(reply):
-    with pytest.raises(RedisDataError):
-        decode_entered(reply)
+def test_a_copy_that_took_a_state_without_entries_knows_where_it_is():
+    copy = RoomCopy("us", length=8, age_s=60.0)
+    copy.adopt(State("e", set(), [], 40, b"", 40, "them 12", {}, {"them": 12}))
+    assert copy.entries_after(40, "them 12") == []
+    assert copy.entries_after(40, "them 13") is None
+    assert copy.entry_at(40) is None

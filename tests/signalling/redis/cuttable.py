@@ -1,0 +1,40 @@
+"""A way to Redis that can be cut, and mended."""
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+
+class CuttableClient:
+    """A :class:`signalling.redis.client.RedisClient` whose connections can be cut, and stay so."""
+
+    def __init__(self, client):
+        self._client = client
+        self._listeners = []
+        self.cut = False
+
+    async def run(self, *arguments):
+        if self.cut:
+            raise RedisConnectionError("cut")
+        return await self._client.run(*arguments)
+
+    async def execute(self, *words):
+        if self.cut:
+            raise RedisConnectionError("cut")
+        return await self._client.execute(*words)
+
+    async def listener(self):
+        if self.cut:
+            raise RedisConnectionError("cut")
+        self._listeners.append(await self._client.listener())
+        return self._listeners[-1]
+
+    async def drop(self):
+        self.cut = True
+        await self.drop_listeners()
+
+    async def drop_listeners(self):
+        listeners, self._listeners = self._listeners, []
+        for listener in listeners:
+            await listener.disconnect(nowait=True)
+
+    async def close(self):
+        await self._client.close()
