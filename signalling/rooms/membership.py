@@ -194,6 +194,9 @@ class Membership:
         self.roster.relink(member, join.link)
         member.secrets = (join.secret_hash, join.resume.secret_hash)
         member.window_s = join.window_s
+        # A page that was loaded anew has no picture: it says no seat, and its host makes an offer.
+        member.seat, member.traceparent = join.seat, join.traceparent
+        member.name = join.name or member.name
         self.state.window_s = max(self.state.window_s, member.window_s)
         history, seq = self.delivery.history, join.resume.seq
         # Before anything that this return brings about: that is said to a member who is here.
@@ -207,7 +210,7 @@ class Membership:
         if member.token_role != join.role:
             member.token_role = join.role
             self.set_role(member, join.role)
-        elif was_away:
+        else:
             self._tell_presence(member)
         self.hand_over(self.handover().settle(), "granted")
         if member.role == "host" and self.state.card is not None:
