@@ -20,7 +20,7 @@ MAX_REPORTED_S = 600.0
 """How far a client's report may reach into the past or the future, in seconds."""
 
 ROOT_SPAN = "viewer.start"
-"""The span from the click to the first frame; the page's report makes it."""
+"""The span from the click to the first frame, in the page's report."""
 
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 
@@ -167,27 +167,28 @@ def valid_traceparent(text: str) -> bool:
 def keep_report(
     tracer: Tracer, traceparent: str, spans: Sequence[ReportedSpan], *, now: float
 ) -> float | None:
-    """Keep what a client measured: a span that holds them all, and each as its child.
+    """Keep what a client measured: :data:`ROOT_SPAN`, and the others as its children.
 
-    ``traceparent`` is the one of the client's hello: the id of the span that holds them all, so
-    that what the server and the host did meanwhile stands under it too. ``now`` in seconds of Unix
-    time; of clocks that differ from ours by more than :data:`MAX_REPORTED_S` nothing is kept.
+    ``traceparent`` is the one of the client's hello: the id of the root, so that what the server
+    and the host did meanwhile stands under it too. A report without a root gets one that holds all
+    the others. ``now`` in seconds of Unix time; of a clock that differs from ours by more than
+    :data:`MAX_REPORTED_S` nothing is kept.
 
-    Returns how long it took in all, in seconds; ``None`` when nothing was kept.
+    Returns how long the root took, in seconds; ``None`` when nothing was kept.
     """
-    times = [
-        (span.start_ms / 1000, span.duration_ms / 1000)
+    times = {
+        span.name: (span.start_ms / 1000, span.duration_ms / 1000)
         for span in spans
         if math.isfinite(span.start_ms) and math.isfinite(span.duration_ms)
-    ]
-    if not times or len(times) < len(spans) or not valid_traceparent(traceparent):
+    }
+    if len(times) < len(spans) or not times or not valid_traceparent(traceparent):
         return None
-    begin = min(start for start, _ in times)
-    end = max(start + duration for start, duration in times)
+    begin = min(start for start, _ in times.values())
+    end = max(start + duration for start, duration in times.values())
     if not (now - MAX_REPORTED_S <= begin <= end <= now + MAX_REPORTED_S):
         return None
-    whole = end - begin
-    tracer.record(ROOT_SPAN, parent="", span=traceparent, start=begin, duration_s=whole)
-    for span, (start, duration) in zip(spans, times, strict=True):
-        tracer.record(span.name, parent=traceparent, start=start, duration_s=duration)
-    return whole
+    start, duration = times.pop(ROOT_SPAN, (begin, end - begin))
+    tracer.record(ROOT_SPAN, parent="", span=traceparent, start=start, duration_s=duration)
+    for name, (child_start, child_duration) in times.items():
+        tracer.record(name, parent=traceparent, start=child_start, duration_s=child_duration)
+    return duration

@@ -77,6 +77,17 @@ async def test_one_trace_runs_from_the_click_to_the_first_frame(collector: OtlpS
     assert (spans["join"].service, spans["offer"].service) == ("playcast-signalling", "host")
 
 
+async def test_a_report_may_name_the_root_itself(collector: OtlpServer):
+    now = time.time()
+    spans = [Span("ice", now * 1000 + 100, 50.0), Span(ROOT_SPAN, now * 1000, 900.0)]
+    async with tracing(collector) as tracer:
+        assert keep_report(tracer, PAGE, spans, now=now) == pytest.approx(0.9)
+        found = by_name(await collector.until(2))
+    assert found.keys() == {ROOT_SPAN, "ice"}
+    assert found[ROOT_SPAN].span == found["ice"].parent == CLICK
+    assert found[ROOT_SPAN].end - found[ROOT_SPAN].start == pytest.approx(0.9, abs=1e-6)
+
+
 async def test_a_trace_begins_here_without_a_context(collector: OtlpServer):
     async with tracing(collector) as tracer:
         for parent in ("", "nonsense", f"00-{'0' * 32}-{CLICK}-01", f"00-{TRACE}-{'0' * 16}-01"):
