@@ -89,6 +89,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from integrations.config.command import run_config
 
         return run_config(words[1:])
+    if words[:1] == ["audit"]:
+        from signalling.audit.command import main as run_audit
+
+        return run_audit(words[1:])
     if words[:1] in (["host"], ["view"]):
         from integrations.config.where import is_configured
 
@@ -179,6 +183,7 @@ def build_parser(
     commands.add_parser("serve", help="serve the web viewer and signalling, without a host")
     commands.add_parser("token", help="make a token for a dev server of yours")
     commands.add_parser("config", help="check the configuration, or show it")
+    commands.add_parser("audit", help="verify or export the audit log of a server")
     doctor = commands.add_parser(
         "doctor",
         help="check what this machine needs to host",

@@ -31,22 +31,21 @@ class EventData(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class ServerStarted(EventData, frozen=True, kw_only=True):
     """A signalling server takes connections."""
 
-    server: str = ""
     address: str = ""
+    """Where: a URL."""
 
 
 class ServerDraining(EventData, frozen=True, kw_only=True):
     """A signalling server sends its clients elsewhere and ends."""
 
-    server: str = ""
+    address: str = ""
 
 
 class AuthFailed(EventData, frozen=True, kw_only=True):
     """A token was refused."""
 
-    code: str = ""
     reason: str = ""
-    address: str = ""
+    """A word."""
 
 
 class RoomOpened(EventData, frozen=True, kw_only=True):
@@ -58,40 +57,39 @@ class RoomClosed(EventData, frozen=True, kw_only=True):
 
 
 class RoomConfigured(EventData, frozen=True, kw_only=True):
-    """The room's settings changed."""
+    """The room's settings changed: those that are not none.
 
-    policy: str = ""
-    locked: bool = False
-    capacity: int = 0
-    privacy: str = ""
-    title: str = ""
-    steam_app_id: int = 0
-    control_policy: str = ""
-    turn_s: float = 0.0
-    pads: int = 0
-    keyboard: bool = False
-    chat: bool = False
+    As in :class:`signalling.messages.RoomSettings`.
+    """
+
+    policy: str | None = None
+    locked: bool | None = None
+    capacity: int | None = None
+    privacy: str | None = None
+    title: str | None = None
+    steam_app_id: int | None = None
+    control_policy: str | None = None
+    turn_s: float | None = None
+    pads: int | None = None
+    keyboard: bool | None = None
+    chat: bool | None = None
 
 
 class StreamStarted(EventData, frozen=True, kw_only=True):
     """A host is there."""
-
-    title: str = ""
-    steam_app_id: int = 0
 
 
 class StreamEnded(EventData, frozen=True, kw_only=True):
     """The host is gone for good."""
 
     reason: str = ""
-    seconds: float = 0.0
+    """``bye``, ``lost`` or ``kicked``."""
 
 
 class ViewerJoined(EventData, frozen=True, kw_only=True):
     """Someone is in the room."""
 
     role: str = ""
-    name: str = ""
 
 
 class ViewerAway(EventData, frozen=True, kw_only=True):
@@ -111,14 +109,13 @@ class ViewerLeft(EventData, frozen=True, kw_only=True):
 
     role: str = ""
     reason: str = ""
-    seconds: float = 0.0
+    """``bye``, ``lost`` or ``kicked``."""
 
 
 class ViewerWaiting(EventData, frozen=True, kw_only=True):
     """Someone waits to be let in."""
 
     role: str = ""
-    name: str = ""
 
 
 class ViewerAdmitted(EventData, frozen=True, kw_only=True):
@@ -127,18 +124,22 @@ class ViewerAdmitted(EventData, frozen=True, kw_only=True):
     role: str = ""
 
 
+class ViewerPromoted(EventData, frozen=True, kw_only=True):
+    """A member is something else from now on."""
+
+    role: str = ""
+    was: str = ""
+
+
 class ViewerRefused(EventData, frozen=True, kw_only=True):
     """Someone was not let in."""
 
-    role: str = ""
-    code: str = ""
     reason: str = ""
+    """An error's code; of someone who waited: ``bye``, ``lost`` or ``kicked``."""
 
 
 class ViewerKicked(EventData, frozen=True, kw_only=True):
     """Someone was put out, and may come again."""
-
-    reason: str = ""
 
 
 class ViewerBanned(EventData, frozen=True, kw_only=True):
@@ -147,11 +148,12 @@ class ViewerBanned(EventData, frozen=True, kw_only=True):
     until: float | None = None
     """Unix time in seconds; none: for good."""
 
-    reason: str = ""
-
 
 class ViewerUnbanned(EventData, frozen=True, kw_only=True):
     """Someone may come again."""
+
+    banned: str = ""
+    """Their subject."""
 
 
 class ControlRequested(EventData, frozen=True, kw_only=True):
@@ -168,13 +170,13 @@ class ControlGranted(EventData, frozen=True, kw_only=True):
     """Unix time in seconds; none: until it is taken back."""
 
     reason: str = ""
+    """As in :class:`signalling.messages.Controls`."""
 
 
 class ControlDenied(EventData, frozen=True, kw_only=True):
     """Someone does not get the control they asked for."""
 
     control: str = ""
-    reason: str = ""
 
 
 class ControlReleased(EventData, frozen=True, kw_only=True):
@@ -195,14 +197,14 @@ class PermissionRevoked(EventData, frozen=True, kw_only=True):
     """Someone may do less."""
 
     capability: str = ""
-    reason: str = ""
 
 
 class InviteMade(EventData, frozen=True, kw_only=True):
     """Someone made an invitation. Never the token itself."""
 
     role: str = ""
-    until: float | None = None
+    for_s: float = 0.0
+    """How long it is good, in seconds."""
 
 
 class ChatSent(EventData, frozen=True, kw_only=True):
@@ -263,6 +265,7 @@ SCHEMAS: tuple[Schema, ...] = (
     Schema("viewer.left", 1, ViewerLeft),
     Schema("viewer.waiting", 1, ViewerWaiting),
     Schema("viewer.admitted", 1, ViewerAdmitted),
+    Schema("viewer.promoted", 1, ViewerPromoted),
     Schema("viewer.refused", 1, ViewerRefused),
     Schema("viewer.kicked", 1, ViewerKicked),
     Schema("viewer.banned", 1, ViewerBanned),

@@ -38,7 +38,7 @@ async def test_what_is_published_is_handled_as_it_was(bus):
     handled = Handled()
     bus.subscribe("g", handled, settings=QUICK)
     event = Event.of(
-        ViewerJoined(room="den", actor="u1", peer="p1", role="viewer", name="Zoë"),
+        ViewerJoined(room="den", actor="Zoë", peer="p1", role="viewer"),
         source=SOURCE,
         at=1_700_000_000.5,
         traceparent="00-" + "1" * 32 + "-" + "2" * 16 + "-01",

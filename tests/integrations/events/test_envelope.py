@@ -125,7 +125,7 @@ def test_bytes_are_an_event_or_refused(body):
 @settings(max_examples=200, deadline=None)
 @given(room=st.text(), name=st.text(), at=st.floats(0, 4e9))
 def test_whatever_can_be_said_is_read_as_it_was_said(room, name, at):
-    event = Event.of(ViewerJoined(room=room, name=name), source="/x", at=at)
+    event = Event.of(ViewerJoined(room=room, actor=name), source="/x", at=at)
     try:
         validate(event)
     except EventError:
