@@ -1,60 +1,67 @@
-"""A host: many viewers on one encode.
+"""A host: many viewers on one encode, in a room where others may hold the controls.
 
 ::
 
     track = ScreenTrack(display=":0")
-    async with Host(track, hub, signalling) as host:
+    async with Host(track, hub, signalling, on_release=injector.release) as host:
         await host.run()        # until the source is gone, or signalling refuses us for good
 
-What the signalling client says, in order, drives everything: who joins gets a connection and an
-offer, who answers gets the stream. One task reads those messages, one sends ours, one reports once
-a second; connections call back on the same loop, so nothing here needs a lock.
+    await host.grant_control("anna", "pad:1")       # from another task; see Moderation
+    if host.allows("anna", "pad:1"):                # before each input event
+        …
 
-A viewer and its link to signalling are two things. Media goes on when signalling is lost, on
-either side::
+What the signalling client says, in order, drives everything: who is let in gets a connection and
+an offer, who answers gets the stream, who is granted something may do it. One task reads those
+messages, one sends ours, one reports once a second; connections call back on the same loop, so
+nothing here needs a lock.
+
+A viewer and its link to signalling are two things. Media goes on when a link is lost, on either
+side::
 
     in the room     connection            then
-    yes             on the way            offered; given up after ``answer_timeout_s``
-    yes             connected             plays
-    yes             silent                makes room after a while, when places are short
-    no (lost)       connected             plays on; makes room for others when places are short
-    again           connected             the same viewer, by its seat: plays on
-    again           silent                the same viewer, by its seat: ICE restart
-    no (lost)       on the way            closed
-    no (bye)        any                   closed
-    any             failed, closed        forgotten
+    waiting         none                  gets nothing: somebody must let it in
+    in              on the way            offered; given up after ``answer_timeout_s``
+    in              connected             plays
+    in              silent                makes room after a while, when places are short
+    away            any                   as if it were in: its link may come back
+    back            not answered yet      offered again
+    back            silent                ICE restart
+    again           connected             by its seat: plays on, under its new name
+    left, kicked    any                   closed
+    may not watch   any                   closed
+    any             failed, closed        forgotten; offered anew when it asks
+
+What was granted (:class:`.Grants`) counts until the server takes it back, its time passes, or its
+holder is gone. Without a link to the server nobody can take it back: it then counts for as long as
+the server keeps our place (``resume_window_s`` of the welcome), and not at all from then on until
+the link is there again. A room that has begun anew meanwhile has other grants, or none.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Self
 
 from native import (
-    NativeError,
     SourceLost,
     SourceResized,
     Stream,
     StreamFailed,
     clock_ns,
 )
-from peer.connection import (
-    Connection,
-    ConnectionEvents,
-    ConnectionSettings,
-    ConnectionState,
-    InvalidState,
-)
-from peer.dtls import Certificate
-from peer.gathering import IceServer
+from peer.audience import NOT_ALLOWED, Audience, MakeConnection
+from peer.connection import Connection, ConnectionState
+from peer.grants import Grants, Release
 from peer.host_settings import HostSettings
 from peer.hub import MediaHub, StreamEvent
 from peer.ice_servers import ice_servers_of
+from peer.moderation import Moderation
 from peer.report import HostReport, Meter
-from peer.sdp import SdpError
+from peer.requests import RequestRefused
+from peer.room_view import RoomView, report_of
 from peer.signalling_client import ClientState, SignallingClient
 from peer.tracks import NativeTrack
 from peer.viewer import Viewer
@@ -64,36 +71,12 @@ __all__ = ["Host", "HostSettings", "MakeConnection", "SourceGone"]
 
 log = logging.getLogger(__name__)
 
-STATS_LABEL = "stats"
-MAX_WAITING = 1024
-"""Viewers that are remembered while there is no place for them."""
-SILENT_PATIENCE_S = 10.0
-"""How long a viewer may be silent and keep its place when another wants it."""
-RESTART_SPACING_S = 0.5
-"""The least time between two ICE restarts that one viewer asks for."""
-NO_PLACE = "Every place is taken: the host lets {} watch at a time."
-OVERLOADED = "The host cannot take another viewer now."
-OUR_MISTAKE = "a mistake of ours"
-"""Met through one viewer, it must not end the stream of the others."""
-
 
 class SourceGone(Exception):
     """There is nothing to stream any more. Says why."""
 
 
-class MakeConnection(Protocol):
-    """Makes a viewer's connection; see :class:`.Connection`."""
-
-    def __call__(
-        self,
-        hub: MediaHub,
-        events: ConnectionEvents,
-        settings: ConnectionSettings,
-        certificate: Certificate,
-    ) -> Connection: ...
-
-
-class Host:
+class Host(Moderation):
     """Streams one track to everyone in one room. Run it once.
 
     The track, the hub and the signalling client stay the caller's. :meth:`close` stops the track
@@ -108,26 +91,34 @@ class Host:
         settings: HostSettings | None = None,
         *,
         on_report: Callable[[HostReport], None] | None = None,
+        on_release: Callable[[Release], None] | None = None,
+        on_welcome: Callable[[messages.Welcome], None] | None = None,
         make_connection: MakeConnection = Connection,
     ) -> None:
+        """``on_release`` hears what must be let go of: see :class:`.Grants`.
+
+        ``on_welcome`` hears of each session in the room: the first, and each that had to begin
+        anew.
+        """
+        super().__init__(signalling)
         self.settings = settings or HostSettings()
-        self.bad_input = 0
-        """Answers and candidates that could not be used."""
+        self.room = RoomView()
+        """The room, as the server tells of it."""
+        self.grants = Grants(on_release or (lambda _: None))
+        """What the members may do at this machine."""
         self._track = track
         self._hub = hub
-        self._signalling = signalling
         self._on_report = on_report
-        self._make_connection = make_connection
-        self._certificate = Certificate()
-        self._viewers: dict[str, Viewer] = {}
-        self._waiting: dict[str, None] = {}
-        self._ice_servers: tuple[IceServer, ...] = ()
+        self._on_welcome = on_welcome or (lambda _: None)
+        self._audience = Audience(self, hub, track, self.settings, make_connection)
+        self._barred: set[str] = set()
         self._outbox: asyncio.Queue[messages.ClientMessage] = asyncio.Queue()
-        self._stream: Stream | None = None
+        self._linked = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._gone: asyncio.Future[None] | None = None
-        self._background: set[asyncio.Task[None]] = set()
-        self._closed = False
+        self._expiry: asyncio.TimerHandle | None = None
+        self._cut_off: asyncio.TimerHandle | None = None
+        self._configuring: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -143,12 +134,21 @@ class Host:
     @property
     def viewers(self) -> tuple[str, ...]:
         """The peers that have a connection, or are getting one."""
-        return tuple(self._viewers)
+        return tuple(self._audience.viewers)
 
     @property
     def waiting(self) -> tuple[str, ...]:
         """The peers for whom there is no place, who came first first."""
-        return tuple(self._waiting)
+        return tuple(self._audience.waiting)
+
+    @property
+    def bad_input(self) -> int:
+        """How many answers and candidates could not be used."""
+        return self._audience.bad_input
+
+    def allows(self, peer: str, capability: messages.Capability) -> bool:
+        """May that member do this, now? Takes less than a microsecond."""
+        return self.grants.allows(peer, capability, self.room.now())
 
     async def run(self) -> None:
         """Stream until :meth:`close`.
@@ -156,8 +156,9 @@ class Host:
         Raises :class:`SourceGone` when the source is lost or the encoder fails, and
         :class:`.SignallingRefused` when the server will not have us.
         """
-        self._stream = stream = self._track.open(self._hub.native)
+        self._audience.stream = stream = self._track.open(self._hub.native)
         self._gone = asyncio.get_running_loop().create_future()
+        self._signalling.on_state = self._link_changed
         stream_id = stream.id  # the stream may be closed at the end
         self._hub.watch_stream(stream_id, self._stream_event)
         self._tasks = tasks = [
@@ -179,229 +180,186 @@ class Host:
 
     async def disconnect(self, peer: str) -> None:
         """End a viewer's connection. It may join again. Raises :class:`KeyError` for a stranger."""
-        await self._viewers[peer].connection.close()
+        await self._audience.viewers[peer].connection.close()
 
     async def close(self) -> None:
         """Tell everyone, close every connection, stop the track. May be called again."""
-        self._closed = True
+        self._audience.begin_close()
         if self._gone is not None and not self._gone.done():
             self._gone.set_result(None)
         await self._signalling.close()
         await self._end_tasks()
-        for viewer in tuple(self._viewers.values()):
-            self._drop(viewer, "the host ends the stream")
-        await asyncio.gather(*self._background)
+        self.grants.suspend()
+        await self._audience.close()
         self._track.stop()
 
     async def _end_tasks(self) -> None:
-        for task in self._tasks:
+        for timer in (self._expiry, self._cut_off):
+            if timer is not None:
+                timer.cancel()
+        tasks = [*self._tasks, *([self._configuring] if self._configuring else [])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     # Signalling ----------------------------------------------------------------------------------
 
     async def _read_messages(self) -> None:
         async for message in self._signalling:
-            match message:
-                case messages.Welcome():
-                    await self._welcomed(message)
-                case messages.PeerJoined(peer=peer, role="viewer", seat=seat):
-                    await self._joined(peer, seat)
-                case messages.PeerLeft(peer=peer, role="viewer", reason=reason):
-                    self._left(peer, reason)
-                case messages.Answer(peer=peer, sdp=sdp):
-                    await self._answered(peer, sdp)
-                case messages.Candidate(peer=peer, candidate=candidate):
-                    await self._trickled(peer, candidate)
-                case messages.Restart(peer=peer):
-                    viewer = self._viewers.get(peer)
-                    if viewer is not None and viewer.may_restart(RESTART_SPACING_S):
-                        self._restart(viewer)
-                case messages.Error(code="unknown-peer"):
-                    log.debug("signalling: %s", message.message)
-                case messages.Error():
-                    log.warning("signalling: %s", message.message)
+            known = self.room.members.get(getattr(message, "peer", ""))
+            self.room.take(message)
+            await self._take(message, known)
+            self._arm_expiry()
+
+    async def _take(
+        self, message: messages.ServerMessage, known: messages.PeerJoined | None
+    ) -> None:
+        """One message. ``known`` is what its ``peer`` was before."""
+        match message:
+            case messages.Welcome():
+                await self._welcomed(message)
+            case messages.PeerJoined() if message.peer != self.room.peer:
+                await self._came(message, known)
+            case messages.PeerLeft(peer=peer, reason=reason):
+                self.grants.drop(peer)
+                self._barred.discard(peer)
+                self._audience.leave(peer, f"left ({reason})")
+            case messages.Permissions(peer=peer, capabilities=permissions):
+                self.grants.permit(peer, permissions)
+                await self._permitted(peer, permissions)
+            case messages.Controls(controls=controls):
+                self.grants.hand_over(controls)
+                self._prefer_players()
+            case messages.Answer(peer=peer, sdp=sdp):
+                await self._audience.answered(peer, sdp)
+            case messages.Candidate(peer=peer, candidate=candidate):
+                await self._audience.trickled(peer, candidate)
+            case messages.Restart(peer=peer):
+                if peer not in self._barred:
+                    await self._audience.restart_wanted(peer)
+            case messages.Error(code="unknown-peer"):
+                log.debug("signalling: %s", message.message)
+            case messages.Error():
+                log.warning("signalling: %s", message.message)
 
     async def _send_messages(self) -> None:
         while True:
             message = await self._outbox.get()
-            if not await self._signalling.send(message):
-                # The viewer is offered anew when we are back: see _welcomed().
-                log.debug("not sent, signalling is down: %s", type(message).__name__)
+            self._linked.clear()
+            while not await self._signalling.send(message):
+                await self._linked.wait()
+                self._linked.clear()
 
     async def _welcomed(self, welcome: messages.Welcome) -> None:
-        """We are in the room, for the first time or again; viewers know us by a new name."""
-        self._ice_servers = ice_servers_of([*self.settings.ice_servers, *welcome.ice_servers])
-        here = set(welcome.peers)
-        for peer in self._waiting.keys() - here:
-            del self._waiting[peer]
-        for peer, viewer in tuple(self._viewers.items()):
-            if peer not in here:
-                self._left(peer, "lost")
-            elif not viewer.connected:
-                self._drop(viewer, "its offer may be lost")
-            elif viewer.silent_for > 0:
-                self._restart(viewer)
-        for peer in welcome.peers:
-            await self._admit(peer)
+        """We are in the room, for the first time or again."""
+        audience = self._audience
+        audience.ice_servers = ice_servers_of([*self.settings.ice_servers, *welcome.ice_servers])
+        whole = not (welcome.resumed and welcome.complete)
+        guests = {peer: messages.PeerJoined(peer, "viewer") for peer in welcome.peers}
+        guests.update({m.peer: m for m in welcome.members if m.role != "host" and not m.waiting})
+        if whole:
+            self.grants.settle(guests, welcome.controls)
+            self._barred &= guests.keys()
+            for peer in audience.waiting.keys() - guests.keys():
+                del audience.waiting[peer]
+            for viewer in audience:
+                if viewer.peer not in guests:
+                    audience.missing(viewer)
+        for viewer in audience:
+            if viewer.present:
+                audience.link_is_back(viewer)
+        if whole:
+            for guest in guests.values():
+                if guest.peer not in self._barred:
+                    await audience.join(guest.peer, guest.seat, guest.traceparent)
+        self.grants.resume()
+        self._prefer_players()
+        if not welcome.resumed:
+            self._configuring = asyncio.create_task(self._configure(welcome))
+        self._linked.set()
 
-    async def _joined(self, peer: str, seat: str) -> None:
-        """Someone came in: a viewer that was here before is known by its seat."""
-        viewer = next((v for v in self._viewers.values() if v.seat == seat), None)
-        if viewer is None or not viewer.connected:
-            if viewer is not None:
-                self._drop(viewer, "joined anew")
-            await self._admit(peer)
-            return
-        log.info("viewer %s is back as %s", viewer.peer, peer)
-        del self._viewers[viewer.peer]
-        viewer.come_back(peer)
-        self._viewers[peer] = viewer
-        # Only its link to the server may have broken; if it is the path, the viewer asks.
-        if viewer.silent_for > 0 and viewer.may_restart(0.0):
-            self._restart(viewer)
+    async def _configure(self, welcome: messages.Welcome) -> None:
+        """Run the room as the settings say, and say that we are in it."""
+        if self.settings.room != messages.Configure():
+            try:
+                await self._signalling.request(self.settings.room)
+            except RequestRefused as error:
+                log.warning("the room keeps its settings: %s", error)
+        self._on_welcome(welcome)
 
-    def _restart(self, viewer: Viewer) -> None:
-        """Offer a viewer the session that it has again, to find another path."""
-        try:
-            sdp = viewer.connection.restart_ice()
-        except InvalidState as error:
-            log.debug("viewer %s: %s", viewer.peer, error)
+    async def _came(self, member: messages.PeerJoined, known: messages.PeerJoined | None) -> None:
+        """Someone has joined, or is not what they were."""
+        peer = member.peer
+        if member.waiting or member.away or member.role == "host" or peer in self._barred:
             return
-        self._outbox.put_nowait(messages.Offer(viewer.peer, sdp, viewer.seat))
-
-    async def _admit(self, peer: str) -> None:
-        """Offer the stream to a viewer, or let it wait for a place."""
-        if self._closed or peer in self._viewers:
-            return
-        if len(self._viewers) >= self.settings.max_viewers and not self._make_room():
-            if len(self._waiting) < MAX_WAITING:
-                self._waiting[peer] = None
-            log.warning("no place for viewer %s: --max-viewers is %d", peer, len(self._viewers))
-            words = NO_PLACE.format(self.settings.max_viewers)
-            self._outbox.put_nowait(messages.Refused(peer, words))
-            return
-        self._waiting.pop(peer, None)
-        viewer = Viewer(self, peer)
-        assert self._stream is not None
-        settings = self.settings.for_viewer(
-            self._stream.stats(), self._track.settings, self._ice_servers
-        )
-        try:
-            viewer.connection = connection = self._make_connection(
-                self._hub, viewer, settings, self._certificate
-            )
-        except NativeError as error:
-            log.warning("no connection for viewer %s: %s", peer, error.strerror)
-            self._outbox.put_nowait(messages.Refused(peer, OVERLOADED))
-            return
-        self._viewers[peer] = viewer
-        viewer.stats_channel = connection.create_data_channel(
-            STATS_LABEL, ordered=False, max_retransmits=0
-        )
-        try:
-            sdp = await connection.create_offer()
-            connection.send_stream(self._stream)
-        except InvalidState:
-            return  # closed meanwhile
-        self._outbox.put_nowait(messages.Offer(peer, sdp, viewer.seat))
-        viewer.give_up_after(self.settings.answer_timeout_s)
-        log.info("offered to viewer %s", peer)
-
-    def _make_room(self) -> bool:
-        """Close the connection of a viewer that has left the room or is silent, if there is one."""
-        going = [v for v in self._viewers.values() if not v.present] or [
-            v for v in self._viewers.values() if v.silent_for >= SILENT_PATIENCE_S
-        ]
-        if not going:
-            return False
-        # One whose path is silent first; then who has been here longest.
-        self._drop(max(going, key=lambda viewer: viewer.silent_for), "its place is needed")
-        return True
-
-    def _left(self, peer: str, reason: str) -> None:
-        self._waiting.pop(peer, None)
-        viewer = self._viewers.get(peer)
+        viewer = self._audience.viewers.get(peer)
         if viewer is None:
-            return
-        viewer.present = False
-        if reason == "bye" or not viewer.connected:
-            self._drop(viewer, f"left ({reason})")
+            if peer not in self._audience.waiting:
+                await self._audience.join(peer, member.seat, member.traceparent)
+        elif known is not None and (known.away or known.role == member.role):
+            await self._returned(viewer, member)
+
+    async def _returned(self, viewer: Viewer, member: messages.PeerJoined) -> None:
+        """A viewer has another link to the server. Without its seat its picture is gone too: a page
+        that was loaded again, or that has given the path up."""
+        if member.seat == viewer.seat or viewer.state is ConnectionState.OFFERED:
+            self._audience.link_is_back(viewer)
         else:
-            viewer.connection.check_path()
+            self._audience.drop(viewer, "begins anew")
+            await self._audience.join(member.peer, traceparent=member.traceparent)
 
-    async def _answered(self, peer: str, sdp: str) -> None:
-        viewer = self._viewers.get(peer)
-        if viewer is None:
-            return
-        try:
-            await viewer.connection.accept_answer(sdp)
-        except (SdpError, InvalidState) as error:
-            self._bad_input(viewer, "answer", error)
-        except Exception:
-            log.exception("viewer %s: %s", peer, OUR_MISTAKE)
-            self._drop(viewer, OUR_MISTAKE)
-        else:
-            viewer.cancel_timer()
+    async def _permitted(self, peer: str, permissions: list[messages.Permission]) -> None:
+        """Whoever may not watch, or not any more, is sent nothing."""
+        member = self.room.members.get(peer)
+        if any(permission.capability == "watch" for permission in permissions):
+            if peer in self._barred:
+                self._barred.discard(peer)
+                if member is not None:
+                    await self._came(member, member)
+        elif peer not in self._barred and peer != self.room.peer:
+            self._barred.add(peer)
+            self._audience.leave(peer, "may not watch")
+            self.say(messages.Refused(peer, NOT_ALLOWED))
 
-    async def _trickled(self, peer: str, candidate: str) -> None:
-        viewer = self._viewers.get(peer)
-        if viewer is None:
-            return
-        try:
-            await viewer.connection.add_candidate(candidate)
-        except SdpError as error:
-            self._bad_input(viewer, "candidate", error)
-        except Exception:
-            log.exception("viewer %s: %s", peer, OUR_MISTAKE)
-            self._drop(viewer, OUR_MISTAKE)
+    def _prefer_players(self) -> None:
+        for viewer in self._audience:
+            viewer.connection.set_player(self.plays(viewer.peer))
 
-    def _bad_input(self, viewer: Viewer, what: str, error: Exception) -> None:
-        self.bad_input += 1
-        level = logging.DEBUG if viewer.complained else logging.WARNING
-        viewer.complained = True
-        log.log(level, "viewer %s: dropped a bad %s: %s", viewer.peer, what, error)
+    def _link_changed(self, state: ClientState) -> None:
+        if state is ClientState.JOINED:
+            if self._cut_off is not None:
+                self._cut_off.cancel()
+                self._cut_off = None
+        elif self._cut_off is None:
+            loop = asyncio.get_running_loop()
+            self._cut_off = loop.call_later(self.room.resume_window_s, self.grants.suspend)
 
-    # Connections ---------------------------------------------------------------------------------
+    def _arm_expiry(self) -> None:
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+        end = self.grants.next_end()
+        if end is not None:
+            loop = asyncio.get_running_loop()
+            self._expiry = loop.call_later(max(0.0, end - self.room.now()), self._expire)
 
-    def send_candidate(self, viewer: Viewer, candidate: str) -> None:
-        """One of our candidates, for the viewer."""
-        if self._viewers.get(viewer.peer) is viewer:
-            self._outbox.put_nowait(messages.Candidate(viewer.peer, candidate))
+    def _expire(self) -> None:
+        self.grants.expire(self.room.now())
+        self._arm_expiry()
 
-    def connection_changed(self, viewer: Viewer, state: ConnectionState) -> None:
-        """A viewer's connection has a new state."""
-        if state is ConnectionState.CONNECTED:
-            log.info("viewer %s is connected", viewer.peer)
-        elif state is ConnectionState.FAILED:
-            self._drop(viewer, viewer.connection.failure)
-        elif state is ConnectionState.CLOSED:
-            self._forget(viewer)
+    # What the audience asks and tells: see AudienceOwner -----------------------------------------
 
-    def give_up(self, viewer: Viewer) -> None:
-        """A viewer has not answered in time."""
-        self._drop(viewer, "did not answer the offer")
+    def say(self, message: messages.ClientMessage) -> None:
+        """Send this to the room, now or when there is a link to it again."""
+        self._outbox.put_nowait(message)
 
-    def _drop(self, viewer: Viewer, why: str) -> None:
-        """Forget a viewer now, and close its connection in the background."""
-        if self._viewers.get(viewer.peer) is not viewer:
-            return
-        log.info("viewer %s is gone: %s", viewer.peer, why)
-        self._forget(viewer)
-        self._spawn(viewer.connection.close())
+    def plays(self, peer: str) -> bool:
+        """Does that member hold a control?"""
+        return bool(self.room.holds(peer))
 
-    def _forget(self, viewer: Viewer) -> None:
-        viewer.cancel_timer()
-        if self._viewers.get(viewer.peer) is not viewer:
-            return
-        del self._viewers[viewer.peer]
-        if self._waiting and not self._closed:
-            self._spawn(self._admit(next(iter(self._waiting))))
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
+    def cut_off(self, peer: str) -> None:
+        """Nothing comes from that member any more: what it pressed is let go of."""
+        self.grants.let_go(peer)
 
     # The stream ----------------------------------------------------------------------------------
 
@@ -422,13 +380,14 @@ class Host:
         meter = Meter(stream, clock_ns())
         while True:
             await asyncio.sleep(self.settings.report_interval_s)
-            viewers = {viewer: viewer.report() for viewer in self._viewers.values()}
+            viewers = {viewer: viewer.report() for viewer in self._audience}
             report = meter.read(
                 clock_ns(),
                 viewers=tuple(viewers.values()),
-                waiting=len(self._waiting),
+                waiting=len(self._audience.waiting),
                 signalling=self._signalling.state.value,
                 trouble=self._trouble(),
+                room=report_of(self.room, self._signalling.rtt_ms),
             )
             for viewer, own in viewers.items():
                 viewer.tell(report, own)

@@ -30,6 +30,9 @@ class HostSettings:
 
     report_interval_s: float = 1.0
 
+    room: messages.Configure = field(default_factory=messages.Configure)
+    """How the room is to be run; what it leaves out stays as the server has it."""
+
     connection: ConnectionSettings = field(default_factory=ConnectionSettings)
     """The rest of what a connection takes; its video, servers and profiles come from above."""
 
@@ -41,7 +44,12 @@ class HostSettings:
                 raise ValueError(f"{name}: must be greater than 0")
 
     def for_viewer(
-        self, stats: StreamStats, stream: StreamSettings, servers: tuple[IceServer, ...]
+        self,
+        stats: StreamStats,
+        stream: StreamSettings,
+        servers: tuple[IceServer, ...],
+        *,
+        player: bool = False,
     ) -> ConnectionSettings:
         """The settings of one more connection; the SSRCs in it are its own."""
         profiles: tuple[SrtpProfile, ...] = GCM_PROFILES
@@ -59,4 +67,5 @@ class HostSettings:
             data_channel=True,
             ice=replace(self.connection.ice, servers=servers),
             srtp_profiles=profiles,
+            player=player,
         )

@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from native import Codec, CodecStats, Percentiles, RungStats, Stage, StreamStats
+from peer.room_view import RoomReport
 
 WINDOW_S = 5.0
 """Latencies are those of the frames of so many last seconds."""
@@ -127,6 +128,8 @@ class HostReport:
     """The state of the link to the signalling server; see :class:`.ClientState`."""
     trouble: str
     """Why that link is down, in words; empty while it is up."""
+    room: RoomReport | None = None
+    """Who is in the room and what they hold; None before there is one."""
 
     @property
     def connected(self) -> int:
@@ -182,6 +185,7 @@ class HostReport:
             "signalling": self.signalling,
             "trouble": self.trouble,
             "peers": [asdict(viewer) for viewer in self.viewers],
+            "room_state": self.room and self.room.to_json(),
         }
 
     def _common(self) -> dict[str, Any]:
@@ -214,6 +218,7 @@ class Meter:
         waiting: int = 0,
         signalling: str = "",
         trouble: str = "",
+        room: RoomReport | None = None,
     ) -> HostReport:
         """The report of the interval since the last call (or since the meter was made)."""
         before, stats = self._before, self._stream.stats()
@@ -238,6 +243,7 @@ class Meter:
             waiting=waiting,
             signalling=signalling,
             trouble=trouble,
+            room=room,
         )
 
 

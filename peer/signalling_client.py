@@ -180,6 +180,8 @@ class SignallingClient:
         self._turn = 0
         self.trouble = ""
         """Why there is no connection now, in words; empty while there is one."""
+        self.on_state: Callable[[ClientState], None] = lambda _: None
+        """Hears of each new state; must neither block nor raise."""
         self.seat = ""
         """What a viewer says when it joins again: the seat of the offer that it answered."""
 
@@ -223,11 +225,13 @@ class SignallingClient:
 
         Raises :class:`RequestRefused`, with the code ``timeout`` where no answer came.
         """
+        if self._state is not ClientState.JOINED:
+            why = self.trouble or "there is no link to the server now"
+            raise RequestRefused("timeout", why, retry=True)
         asked = self._requests.begin(request)
-        answer = self._requests.answer_to(asked, timeout_s or self._settings.request_timeout_s)
-        if not await self.send(asked):
-            self._requests.abandon(self.trouble or "there is no link to the server now")
-        return await answer
+        # Where the link breaks meanwhile, the answer may come with what the next one brings.
+        await self._send(asked)
+        return await self._requests.answer_to(asked, timeout_s or self._settings.request_timeout_s)
 
     async def close(self) -> None:
         """Say bye, close, and end the iteration. May be called again."""
@@ -261,6 +265,7 @@ class SignallingClient:
                 await self._wait(after_s)
         finally:
             self._set_state(ClientState.CLOSED)
+            self._requests.abandon("the session has ended")
 
     async def _connection(self) -> AsyncGenerator[ServerMessage, None]:
         """The messages of one connection. Raises :class:`_Lost` or :class:`SignallingRefused`."""
@@ -291,7 +296,6 @@ class SignallingClient:
             raise self._loss(error, was_joined=joined_at is not None) from None
         finally:
             self._socket = None
-            self._requests.abandon("the link to the server broke before the answer")
             await self._give_up_renewal()
             if joined_at is not None and self._clock() - joined_at >= self._settings.stable_s:
                 self._tries = 0
@@ -306,7 +310,7 @@ class SignallingClient:
             settings.role,
             name=settings.name,
             seat=self.seat,
-            resume=session and Resume(session.peer, session.secret, self._seq),
+            resume=Resume(session.peer, session.secret, self._seq) if session else None,
             traceparent=settings.traceparent,
         )
         await socket.send(encode(hello))
@@ -317,8 +321,10 @@ class SignallingClient:
 
     def _joined(self, welcome: Welcome) -> None:
         self._session = welcome
+        if not welcome.resumed:  # else what was missed follows, answers too
+            self._requests.abandon("the session ended before the answer")
         if not (welcome.resumed and welcome.complete):
-            self._seq = welcome.seq  # else what was missed still comes
+            self._seq = welcome.seq
         self._taken = 0
         self.trouble = ""
         self._set_state(ClientState.JOINED)
@@ -468,6 +474,7 @@ class SignallingClient:
         if state is not self._state:
             log.debug("signalling: %s -> %s", self._state.value, state.value)
             self._state = state
+            self.on_state(state)
 
 
 class _Lost(Exception):

@@ -26,8 +26,8 @@ class ViewerOwner(Protocol):
     def connection_changed(self, viewer: Viewer, state: ConnectionState) -> None:
         """The viewer's connection has a new state."""
 
-    def give_up(self, viewer: Viewer) -> None:
-        """The viewer has not answered in time."""
+    def drop(self, viewer: Viewer, why: str) -> None:
+        """The viewer's time is over."""
 
 
 class Viewer(ConnectionEvents):
@@ -36,9 +36,15 @@ class Viewer(ConnectionEvents):
     connection: Connection
     stats_channel: RTCDataChannel
 
-    def __init__(self, owner: ViewerOwner, peer: str) -> None:
+    def __init__(self, owner: ViewerOwner, peer: str, traceparent: str = "") -> None:
         self.peer = peer
-        """Its name in the room: another one each time that it joins."""
+        """Its name in the room: another one each time that it joins anew."""
+        self.traceparent = traceparent
+        """The trace of its coming; empty: none."""
+        self.offer = ""
+        """The session description that it was offered first."""
+        self.offered_again = False
+        """That offer was sent twice: two answers may come."""
         self.seat = secrets.token_urlsafe(16)
         """What it can show when it joins again, to be known as the same."""
         self.present = True
@@ -67,6 +73,7 @@ class Viewer(ConnectionEvents):
 
     def come_back(self, peer: str) -> None:
         """It has joined again under that name. What was sent to the old one may be lost."""
+        self.cancel_timer()
         self.peer, self.present = peer, True
         self._restarted_at = float("-inf")
 
@@ -78,8 +85,11 @@ class Viewer(ConnectionEvents):
         self._restarted_at = now
         return True
 
-    def give_up_after(self, seconds: float) -> None:
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._owner.give_up, self)
+    def drop_after(self, seconds: float, why: str) -> None:
+        """Its owner is to drop it then, unless :meth:`cancel_timer` comes first."""
+        self.cancel_timer()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(seconds, self._owner.drop, self, why)
 
     def cancel_timer(self) -> None:
         if self._timer is not None:

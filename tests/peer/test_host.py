@@ -3,14 +3,17 @@
 import asyncio
 import errno
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, Literal, cast
+from unittest.mock import ANY
 
 import aioice.ice
 import aiortc
 import av
 import pytest
+from msgspec.structs import replace
 
 from native import (
     Codec,
@@ -26,9 +29,11 @@ from native import (
     read_pattern,
 )
 from peer.connection import ConnectionEvents, ConnectionSettings, ConnectionState, InvalidState
+from peer.grants import Release
 from peer.host import Host, HostSettings, SourceGone
 from peer.hub import HubSettings, MediaHub
 from peer.report import HostReport
+from peer.requests import RequestRefused
 from peer.sdp import SdpError
 from peer.signalling_client import (
     ClientState,
@@ -39,16 +44,36 @@ from peer.signalling_client import (
 from peer.tracks import PatternTrack
 from signalling import DevIssuer, SignallingServer, SignallingSettings
 from signalling.messages import (
+    Admit,
     Answer,
+    Ban,
     Candidate,
     ClientMessage,
+    Configure,
+    ControlDeny,
+    ControlGrant,
+    Controls,
+    ControlState,
+    ControlTake,
+    Done,
+    Grant,
     IceServer,
+    Invite,
+    Invited,
+    Kick,
     Offer,
     PeerJoined,
     PeerLeft,
+    Permission,
+    Permissions,
+    Promote,
     Refused,
     Restart,
+    Revoke,
+    Role,
+    RoomRequest,
     ServerMessage,
+    Unban,
     Welcome,
 )
 
@@ -61,7 +86,11 @@ class Signalling:
     def __init__(self) -> None:
         self.state = ClientState.JOINED
         self.trouble = ""
+        self.rtt_ms: float | None = None
+        self.on_state: Callable[[ClientState], None] = lambda _: None
         self.sent: list[ClientMessage] = []
+        self.asked: list[RoomRequest] = []
+        self.refuses: RequestRefused | None = None
         self.closed = False
         self._said: asyncio.Queue[ServerMessage | Exception | None] = asyncio.Queue()
 
@@ -77,9 +106,21 @@ class Signalling:
             self._said.put_nowait(message)
         await settle()
 
+    def become(self, state: ClientState) -> None:
+        self.state = state
+        self.on_state(state)
+
     async def send(self, message: ClientMessage) -> bool:
+        if self.state is not ClientState.JOINED:
+            return False
         self.sent.append(message)
         return True
+
+    async def request(self, request: RoomRequest) -> Done | Invited:
+        self.asked.append(request)
+        if self.refuses is not None:
+            raise self.refuses
+        return Invited("r1", "token", 5.0) if isinstance(request, Invite) else Done("r1")
 
     async def close(self) -> None:
         self.closed = True
@@ -104,6 +145,7 @@ class FakeConnection:
     def __init__(self, events: ConnectionEvents, settings: ConnectionSettings) -> None:
         self.events = events
         self.settings = settings
+        self.player = settings.player
         self.state = State.NEW
         self.failure = ""
         self.answer: Any = None
@@ -137,6 +179,9 @@ class FakeConnection:
 
     def check_path(self) -> None:
         self.checks += 1
+
+    def set_player(self, player: bool) -> None:
+        self.player = player
 
     async def accept_answer(self, sdp: str) -> None:
         if sdp == "bad":
@@ -212,13 +257,19 @@ class Scene:
         self.hub = FakeHub()
         self.made: list[FakeConnection] = []
         self.reports: list[HostReport] = []
+        self.released: list[Release] = []
+        self.moved = asyncio.Event()
+        self.welcomes: list[Welcome] = []
+        self.make: Callable[..., Any] = self._make
         self.host = Host(
             cast(Any, self.track),
             cast(Any, self.hub),
             cast(Any, self.signalling),
             settings or HostSettings(),
             on_report=self.reports.append,
-            make_connection=cast(Any, self._make),
+            on_release=self._released,
+            on_welcome=self.welcomes.append,
+            make_connection=cast(Any, lambda *given: self.make(*given)),
         )
 
     def _make(self, hub: object, events: ConnectionEvents, settings: Any, _: object) -> Any:
@@ -228,6 +279,17 @@ class Scene:
     async def start(self, *peers: str, ice: list[IceServer] | None = None) -> None:
         self.running = asyncio.ensure_future(self.host.run())
         await self.signalling.say(Welcome("host", "den", "host", True, list(peers), ice or []))
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Until a release or a report has brought it about."""
+        async with asyncio.timeout(5):
+            while not condition():
+                self.moved.clear()
+                await self.moved.wait()
+
+    def _released(self, release: Release) -> None:
+        self.released.append(release)
+        self.moved.set()
 
     def seat_of(self, peer: str) -> str:
         """What the host's last offer to a viewer gave it."""
@@ -349,7 +411,7 @@ async def test_a_full_hub_costs_only_who_comes_last(
     def full(*_: object) -> Any:
         raise NativeError(errno.ENOSPC, "the hub holds no more peers")
 
-    scene.host._make_connection = full
+    scene.make = full
     await scene.signalling.say(PeerJoined("eve", "viewer"))
     assert "the hub holds no more peers" in caplog.text
     assert scene.host.viewers == ("anna",)
@@ -389,23 +451,91 @@ async def test_a_bye_closes_the_connection(scene: Scene) -> None:
     assert scene.host.viewers == ()
 
 
-async def test_media_goes_on_when_a_viewer_loses_signalling(scene: Scene) -> None:
+async def test_media_goes_on_while_a_viewer_is_away(scene: Scene) -> None:
     await scene.start()
     playing = await scene.play("anna")
     on_its_way = await scene.join("bob")
-    await scene.signalling.say(
-        PeerLeft("anna", "viewer", "lost"), PeerLeft("bob", "viewer", "lost")
-    )
+    seats = {"anna": scene.seat_of("anna"), "bob": ""}  # bob has not had his offer yet
+    scene.signalling.sent.clear()
+    for away in (True, False):
+        for peer, seat in seats.items():
+            await scene.signalling.say(PeerJoined(peer, "viewer", seat=seat, away=away))
     assert playing.state is State.CONNECTED
-    assert on_its_way.state is State.CLOSED
+    assert playing.restarts == 0
+    # What bob was offered may be lost.
+    assert scene.signalling.sent == [Offer("bob", f"offer of {id(on_its_way)}", ANY)]
+    await scene.signalling.say(Answer("bob", "fine"), Answer("bob", "fine"))
+    assert on_its_way.state is State.CONNECTING
+    assert scene.host.bad_input == 0, "both offers were answered"
+
+
+async def test_who_was_silent_and_is_back_is_looked_for_anew(scene: Scene) -> None:
+    await scene.start()
+    connection = await scene.play("anna")
+    card = PeerJoined("anna", "viewer", seat=scene.seat_of("anna"))
+    await scene.signalling.say(replace(card, away=True))
+    connection.become(State.DISCONNECTED)
+    await scene.signalling.say(card)
+    assert connection.restarts == 1
+
+
+@pytest.mark.parametrize("away_first", [True, False])
+async def test_who_is_back_without_its_seat_begins_anew(scene: Scene, away_first: bool) -> None:
+    await scene.start()
+    first = await scene.play("anna")
+    if away_first:
+        await scene.signalling.say(PeerJoined("anna", "viewer", away=True))
+    await scene.signalling.say(PeerJoined("anna", "viewer"))
+    assert first.state is State.CLOSED
+    assert scene.host.viewers == ("anna",)
+    assert len(scene.made) == 2
+
+
+async def test_another_role_changes_no_connection(scene: Scene) -> None:
+    await scene.start()
+    connection = await scene.play("anna")
+    await scene.signalling.say(PeerJoined("anna", "moderator"))
+    assert scene.made == [connection]
+
+
+@pytest.mark.parametrize("reason", ["bye", "lost", "kicked"])
+async def test_who_has_left_gets_nothing_more(
+    scene: Scene, reason: Literal["bye", "lost", "kicked"]
+) -> None:
+    await scene.start()
+    connection = await scene.play("anna")
+    await scene.signalling.say(PeerLeft("anna", "viewer", reason))
+    assert connection.state is State.CLOSED
+    assert scene.host.viewers == ()
+
+
+async def test_who_waits_to_be_let_in_gets_nothing(scene: Scene) -> None:
+    await scene.start()
+    scene.signalling.sent.clear()
+    await scene.signalling.say(PeerJoined("anna", "viewer", waiting=True))
+    assert (scene.made, scene.signalling.sent) == ([], [])
+    await scene.signalling.say(PeerJoined("anna", "viewer", traceparent="00-1-2-01"))
     assert scene.host.viewers == ("anna",)
 
 
-async def test_silence_is_looked_for_when_a_viewer_loses_signalling(scene: Scene) -> None:
+@pytest.mark.parametrize("role", ["viewer", "player", "moderator", "admin"])
+async def test_everyone_who_may_watch_is_offered_the_stream(scene: Scene, role: Role) -> None:
+    await scene.start()
+    await scene.signalling.say(PeerJoined("anna", role), PeerJoined("host", "host"))
+    assert scene.host.viewers == ("anna",)
+
+
+async def test_who_may_not_watch_is_sent_nothing(scene: Scene) -> None:
     await scene.start()
     connection = await scene.play("anna")
-    await scene.signalling.say(PeerLeft("anna", "viewer", "lost"))
-    assert connection.checks == 1
+    await scene.signalling.say(Permissions("anna", [Permission("speak")]))
+    assert connection.state is State.CLOSED
+    await scene.signalling.say(
+        Restart("anna"), PeerJoined("anna", "viewer", away=True), PeerJoined("anna", "viewer")
+    )
+    assert scene.host.viewers == ()
+    await scene.signalling.say(Permissions("anna", [Permission("watch")]))
+    assert scene.host.viewers == ("anna",)
 
 
 async def test_a_viewer_that_comes_back_with_its_seat_goes_on(scene: Scene) -> None:
@@ -422,7 +552,7 @@ async def test_a_viewer_that_comes_back_with_its_seat_goes_on(scene: Scene) -> N
     assert connection.candidates == ["1 1 udp …"]
     await scene.signalling.say(Restart("anna2"))
     assert connection.restarts == 1, "it was under way already"
-    # Only now does the server miss the old link: it is nobody's any more.
+    # Only now does the server give the old seat up: it is nobody's any more.
     await scene.signalling.say(PeerLeft("anna", "viewer", "lost"))
     assert scene.host.viewers == ("anna2",)
     assert connection.state is State.DISCONNECTED
@@ -452,7 +582,7 @@ async def test_a_seat_whose_connection_never_stood_begins_anew(scene: Scene) -> 
 async def test_a_viewer_may_ask_for_a_restart_now_and_then(scene: Scene) -> None:
     await scene.start()
     connection = await scene.play("anna")
-    await scene.signalling.say(*[Restart("anna")] * 50, Restart("nobody"))
+    await scene.signalling.say(*[Restart("anna")] * 50)
     assert connection.restarts == 1
     assert scene.signalling.sent[-1] == Offer(
         "anna", f"restart 1 of {id(connection)}", scene.seat_of("anna")
@@ -503,9 +633,66 @@ async def test_a_reconnect_keeps_what_plays_and_offers_the_rest_anew(scene: Scen
     scene.signalling.sent.clear()
     await scene.signalling.say(Welcome("host-2", "den", "host", True, ["anna", "bob"]))
     assert playing.state is State.CONNECTED
-    assert offered.state is State.CLOSED
-    assert [m.peer for m in scene.signalling.sent if isinstance(m, Offer)] == ["bob"]
+    assert scene.signalling.sent == [Offer("bob", f"offer of {id(offered)}", ANY)]
     assert set(scene.host.viewers) == {"anna", "bob"}
+
+
+async def test_a_session_that_goes_on_goes_on(scene: Scene) -> None:
+    """Resumed, with all that was missed to follow: who is not named in it is not gone."""
+    await scene.start()
+    playing, offered = await scene.play("anna"), await scene.join("bob")
+    scene.signalling.sent.clear()
+    await scene.signalling.say(Welcome("host", "den", "host", True, [], resumed=True))
+    assert (playing.state, playing.checks) == (State.CONNECTED, 0)
+    assert scene.signalling.sent == [Offer("bob", f"offer of {id(offered)}", ANY)]
+    assert len(scene.welcomes) == 1
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+async def test_whom_a_new_account_of_the_room_does_not_name_may_come_by_its_seat(
+    scene: Scene, resumed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("peer.audience.RETURN_PATIENCE_S", 0.02)
+    await scene.start()
+    anna, bob = await scene.play("anna"), await scene.play("bob")
+    again = Welcome("host", "den", "host", True, [], resumed=resumed, complete=False)
+    await scene.signalling.say(again)
+    assert (anna.checks, bob.checks) == (1, 1)
+    await scene.signalling.say(PeerJoined("anna2", "viewer", seat=scene.seat_of("anna")))
+    await bob.closed.wait()
+    assert scene.host.viewers == ("anna2",)
+    assert anna.state is State.CONNECTED
+
+
+async def test_who_is_back_first_is_known_by_its_seat(scene: Scene) -> None:
+    await scene.start()
+    connection = await scene.play("anna")
+    card = PeerJoined("anna2", "viewer", seat=scene.seat_of("anna"))
+    await scene.signalling.say(Welcome("host2", "den", "host", True, ["anna2"], members=[card]))
+    assert scene.host.viewers == ("anna2",)
+    assert scene.made == [connection]
+
+
+async def test_what_is_said_without_a_link_is_said_when_it_is_back(scene: Scene) -> None:
+    await scene.start()
+    connection = await scene.play("anna")
+    scene.signalling.sent.clear()
+    scene.signalling.become(ClientState.WAITING)
+    connection.events.candidate(cast(Any, connection), "2 1 udp …")
+    await settle()
+    scene.signalling.become(ClientState.JOINED)
+    await scene.signalling.say(Welcome("host", "den", "host", True, [], resumed=True))
+    assert scene.signalling.sent == [Candidate("anna", "2 1 udp …")]
+
+
+async def test_a_viewer_without_a_connection_may_ask_for_one(scene: Scene) -> None:
+    await scene.start()
+    first = await scene.play("anna")
+    first.become(State.FAILED)
+    await settle()
+    await scene.signalling.say(Restart("anna"))
+    assert len(scene.made) == 2
+    assert scene.host.viewers == ("anna",)
 
 
 # Places -----------------------------------------------------------------------------------------
@@ -529,11 +716,11 @@ async def test_who_finds_no_place_waits_for_one(scene: Scene) -> None:
     assert scene.host.waiting == ()
 
 
-async def test_who_lost_signalling_makes_room(scene: Scene) -> None:
+async def test_who_is_missing_in_a_room_that_began_anew_makes_room(scene: Scene) -> None:
     await scene.start()
     gone = await scene.play("anna")
     await scene.play("bob")
-    await scene.signalling.say(PeerLeft("anna", "viewer", "lost"))
+    await scene.signalling.say(Welcome("host2", "den", "host", True, ["bob"]))
     await scene.join("anna-again")
     assert gone.state is State.CLOSED
     assert set(scene.host.viewers) == {"bob", "anna-again"}
@@ -548,7 +735,7 @@ async def test_who_has_been_silent_for_long_makes_room(
     silent.become(State.DISCONNECTED)
     await scene.join("carl")
     assert scene.host.waiting == ("carl",), "the place of one that may be back at once is kept"
-    monkeypatch.setattr("peer.host.SILENT_PATIENCE_S", 1e-9)
+    monkeypatch.setattr("peer.audience.SILENT_PATIENCE_S", 1e-9)
     silent.become(State.CONNECTED)
     await scene.join("dora")
     assert scene.host.viewers == ("anna", "bob")
@@ -595,6 +782,130 @@ async def test_close_ends_the_run_in_order(scene: Scene) -> None:
     await scene.host.close()
     await scene.running
     assert closed_before == [True]
+
+
+# Grants and moderation ---------------------------------------------------------------------------
+
+
+def may(peer: str, *capabilities: str, until: float | None = None) -> Permissions:
+    return Permissions(peer, [Permission("watch"), *(Permission(c, until) for c in capabilities)])
+
+
+async def test_the_host_allows_what_the_room_grants(scene: Scene) -> None:
+    await scene.start()
+    connection = await scene.play("anna")
+    assert not scene.host.allows("anna", "pad:1")
+    await scene.signalling.say(Controls([ControlState("pad:1", "anna")], "granted"))
+    assert not scene.host.allows("anna", "pad:1"), "who holds a control is not yet who may use it"
+    await scene.signalling.say(may("anna", "pad:1"))
+    assert scene.host.allows("anna", "pad:1")
+    assert connection.player
+    now = scene.host.room.now()
+    assert scene.host.grants.press("anna", "pad:1", "A", now)
+    await scene.signalling.say(Controls([ControlState("pad:1", "bob")], "given"))
+    assert scene.released == [Release("anna", "pad:1", ("A",), "handed over")]
+    assert not scene.host.allows("anna", "pad:1")
+    assert not connection.player
+
+
+async def test_a_player_that_comes_gets_the_players_priority(scene: Scene) -> None:
+    await scene.start()
+    await scene.signalling.say(Controls([ControlState("mouse", "anna")], "granted"))
+    assert (await scene.join("anna")).settings.player
+    assert not (await scene.join("bob")).settings.player
+
+
+async def test_a_grant_ends_by_the_rooms_clock(scene: Scene) -> None:
+    scene.running = asyncio.ensure_future(scene.host.run())
+    ahead = Welcome("host", "den", "host", True, [], at=time.time() + 5000)
+    await scene.signalling.say(ahead)
+    await scene.signalling.say(may("anna", "pad:1", until=time.time() + 5000.05))
+    assert scene.host.allows("anna", "pad:1")
+    scene.host.grants.press("anna", "pad:1", "A", scene.host.room.now())
+    await scene.until(lambda: bool(scene.released))
+    assert scene.released == [Release("anna", "pad:1", ("A",), "ended")]
+    assert not scene.host.allows("anna", "pad:1")
+
+
+@pytest.mark.parametrize("how", ["left", "silent", "closed"])
+async def test_nothing_stays_pressed(scene: Scene, how: str) -> None:
+    await scene.start()
+    connection = await scene.play("anna")
+    await scene.signalling.say(may("anna", "pad:1"))
+    scene.host.grants.press("anna", "pad:1", "A", scene.host.room.now())
+    if how == "left":
+        await scene.signalling.say(PeerLeft("anna", "player", "bye"))
+    else:
+        connection.become(State.DISCONNECTED if how == "silent" else State.CLOSED)
+    let_go = [release for release in scene.released if release.held]
+    reason = "left" if how == "left" else "disconnected"
+    assert let_go == [Release("anna", "pad:1", ("A",), reason)]
+    assert scene.host.allows("anna", "pad:1") is (how != "left")
+
+
+async def test_grants_outlive_the_link_for_as_long_as_our_place_is_kept(scene: Scene) -> None:
+    scene.running = asyncio.ensure_future(scene.host.run())
+    kept = Welcome("host", "den", "host", True, [], resume_window_s=0.05)
+    await scene.signalling.say(kept, may("anna", "pad:1"))
+    scene.signalling.become(ClientState.WAITING)
+    scene.signalling.become(ClientState.CONNECTING)
+    assert scene.host.allows("anna", "pad:1")
+    await scene.until(lambda: not scene.host.allows("anna", "pad:1"))
+    assert Release("anna", "pad:1", (), "cut off") in scene.released
+    scene.signalling.become(ClientState.JOINED)
+    await scene.signalling.say(Welcome("host", "den", "host", True, [], resumed=True))
+    assert scene.host.allows("anna", "pad:1"), "the session goes on"
+    await scene.signalling.say(Welcome("host2", "den", "host", True, ["anna"]))
+    assert not scene.host.allows("anna", "pad:1"), "a room that begins anew has other holders"
+
+
+async def test_the_room_is_run_as_the_settings_say() -> None:
+    wanted = Configure(policy="approval", pads=2)
+    scene = Scene(HostSettings(room=wanted))
+    await scene.start()
+    assert (scene.signalling.asked, len(scene.welcomes)) == ([wanted], 1)
+    await scene.signalling.say(Welcome("host", "den", "host", True, [], resumed=True))
+    assert len(scene.signalling.asked) == 1, "a session that goes on has them"
+    scene.signalling.refuses = RequestRefused("forbidden", "not here")
+    await scene.signalling.say(Welcome("host2", "den", "host", True))
+    assert len(scene.welcomes) == 2, "without them it goes on too"
+    await scene.host.close()
+
+
+async def test_the_host_runs_its_room(scene: Scene) -> None:
+    await scene.start()
+    host = scene.host
+    await host.admit("anna")
+    await host.kick("anna", "enough")
+    await host.ban("anna", for_s=60.0)
+    await host.unban("sub")
+    await host.promote("anna", "player")
+    await host.grant_control("anna", "pad:1", for_s=120.0)
+    await host.deny_control("bob", "pad:1")
+    await host.take_control("pad:1")
+    await host.grant("anna", "clipboard")
+    await host.revoke("anna", "clipboard")
+    await host.configure(locked=True)
+    assert (await host.invite("player")).token == "token"
+    assert scene.signalling.asked == [
+        Admit("anna"),
+        Kick("anna", "enough"),
+        Ban("anna", 60.0),
+        Unban("sub"),
+        Promote("anna", "player"),
+        ControlGrant("pad:1", "anna", 120.0),
+        ControlDeny("pad:1", "bob"),
+        ControlTake("pad:1"),
+        Grant("anna", "clipboard"),
+        Revoke("anna", "clipboard"),
+        Configure(locked=True),
+        Invite("player"),
+    ]
+    scene.signalling.refuses = RequestRefused("unknown-peer", "there is no peer eve")
+    with pytest.raises(RequestRefused, match="no peer eve"):
+        await host.kick("eve")
+    with pytest.raises(TypeError):
+        await host.configure(lokced=True)
 
 
 # Reports ----------------------------------------------------------------------------------------
