@@ -24,6 +24,7 @@ from urllib.parse import urlencode
 
 from .bus import Bus, BusUnavailable
 from .dev import DevIssuer, DevModeError
+from .ice_servers import StaticIceServers
 from .identity_options import UsageError, add_identity_options, invitations_of, verifier_of
 from .messages import IceServer, Role
 from .redis.options import add_redis_options, bus_of
@@ -95,7 +96,7 @@ async def _serve_with(options: argparse.Namespace, parts: Mapping[str, Any]) -> 
         verifier=verifier_of(options, issuer),
         host=options.host,
         port=options.port,
-        ice_servers=tuple(options.stun + options.turn),
+        ice_servers=StaticIceServers(options.stun + options.turn),
         origins=frozenset(options.origin),
         **parts,
     )

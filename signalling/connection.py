@@ -1,11 +1,13 @@
 """The life of one WebSocket client: hello, room, messages, end.
 
-Two tasks serve a client. The reader (:meth:`Connection.run`) takes its messages one at a time to
-the switchboard. The writer owns the sending half: whatever anyone has for this client goes through
-the bounded outbox, so that nobody ever waits for a slow client; one that lets the outbox fill or a
-single message linger is dropped. The connection ends in one of three ways: the client goes
-(reader), :meth:`Connection.close` is called (the writer sends the error, then closes with its
-code), or it is dropped. In each it leaves its room first.
+There is no task for a connection. A message is handled in the callback that brings it; what has to
+wait for somebody else (a token's verification, joining, a bus that is elsewhere) runs as a task,
+and what comes meanwhile stays in the inbox, so that a client's messages are handled one after the
+other. A single timer wakes the connection at its next deadline.
+
+The connection ends in one of three ways: the client goes, :meth:`Connection.close` is called (the
+error is sent, then the close frame with its code), or it is dropped. In each its room hears of it
+at once: the member is away then, and gone only if it said so.
 """
 
 from __future__ import annotations
@@ -13,351 +15,659 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import math
 import secrets
-import time
 from collections import deque
-from typing import Literal
+from collections.abc import Callable, Coroutine
+from typing import Any, Literal, get_args
 
 import msgspec
-from websockets.asyncio.server import ServerConnection
-from websockets.exceptions import ConnectionClosed
 
-from .auth import Identity, KeysUnavailable, NotPermitted, TokenError, TokenExpired
 from .bus import BusUnavailable
+from .identity import Identity, NotPermitted, TokenError, TokenExpired
+from .jwks import KeysUnavailable
+from .limits import MessageKind, take
 from .messages import (
     CLOSE_CODES,
     PROTOCOL_VERSION,
     Bye,
+    Chat,
     ClientMessage,
     Error,
     ErrorCode,
     FreshToken,
     Hello,
     Invite,
+    Invited,
     MessageError,
     MessageTooLarge,
     Ping,
     Pong,
+    Relayed,
     Role,
+    RoomRequest,
     ServerMessage,
     TokenAccepted,
     TokenExpiring,
     Trace,
     Welcome,
     decode_client,
-    encode,
 )
+from .records import Record
 from .rooms import Join, Resume
-from .settings import SignallingSettings
-from .switchboard import Switchboard
+from .services import Services
+from .tracing import keep_report
+from .websocket import NORMAL_CLOSURE, WebSocket
 
 log = logging.getLogger(__name__)
 
-NORMAL_CLOSURE = 1000
+LEAST_NOTICE_S = 0.5
+
+_NAME_CHARACTERS = 64
+
+_KINDS: dict[type[msgspec.Struct], MessageKind] = {
+    **dict.fromkeys(get_args(Relayed), "relay"),
+    **dict.fromkeys(get_args(RoomRequest), "request"),
+    Chat: "chat",
+    FreshToken: "token",
+    Ping: "ping",
+    Pong: "ping",
+    Trace: "trace",
+}
+"""How each message is counted; what is not here ends the connection anyway."""
+
+_TAGS = {kind: str(kind.__struct_config__.tag) for kind in get_args(ClientMessage)}
+_encoder = msgspec.json.Encoder()
 
 
 class Connection:
-    """One client. Implements :class:`.switchboard.Client`."""
+    """One client. Implements :class:`.switchboard.Client` and :class:`.websocket.Receiver`."""
+
+    __slots__ = (
+        "_address",
+        "_blocked_left",
+        "_buckets",
+        "_ended",
+        "_hello",
+        "_identity",
+        "_inbox",
+        "_inbox_bytes",
+        "_leave_reason",
+        "_notice_at",
+        "_offences_full_at",
+        "_ping_at",
+        "_ping_sent_at",
+        "_pings",
+        "_pong_by",
+        "_secret",
+        "_services",
+        "_stalled_by",
+        "_timer",
+        "_timer_at",
+        "_token_ends_at",
+        "_traceparent",
+        "_websocket",
+        "_when_closed",
+        "_worker",
+        "link",
+        "role",
+        "rtt_s",
+    )
 
     def __init__(
-        self, socket: ServerConnection, settings: SignallingSettings, switchboard: Switchboard
+        self,
+        services: Services,
+        websocket: WebSocket,
+        address: str,
+        when_closed: Callable[[], None],
     ) -> None:
-        self.peer = secrets.token_urlsafe(9)
-        self._socket = socket
-        self._settings = settings
-        self._switchboard = switchboard
-        self._outbox = _Outbox(settings.outbox_bytes)
-        self._close_code = NORMAL_CLOSURE
-        self._close_reason = ""
-        self._joined: Hello | None = None
-        self._membership = asyncio.Lock()  # joining and leaving reach the bus in this order
-        self._leave_reason: Literal["bye"] | None = None
-        self._secret = secrets.token_urlsafe(24)
-        self._probe: asyncio.Task[None] | None = None
+        """``address`` is what the client's counts as (:func:`.limits.address_key`);
+        ``when_closed`` is called when the connection is gone.
+        """
+        self.link = secrets.token_urlsafe(9)
+        self.rtt_s = math.nan
+        """The last round trip to the client, in seconds."""
 
-    async def run(self) -> None:
-        """Serve the client until it is gone. Returns after the connection has ended."""
-        writer = asyncio.create_task(self._write(), name=f"signalling-writer-{self.peer}")
-        token = _TokenTimer(self, self._settings.token_notice_s)
-        try:
-            hello, identity = await self._greet()
-            token.start(identity.expires_at)
-            await self._join(hello, identity)
-            await self._converse(hello, identity.subject, token)
-        except _Refusal as refusal:
-            self.close(refusal.error)
-        except (BusUnavailable, KeysUnavailable) as error:
-            log.warning("cannot serve peer=%s: %s", self.peer, error)
-            text = "the server cannot reach a service that it needs"
-            self.close(Error("internal", text, retry=True))
-        except ConnectionClosed:
-            self._outbox.finish()
-        except Exception:
-            log.exception("serving failed peer=%s", self.peer)
-            self.close(Error("internal", "the server made a mistake", retry=True))
-        finally:
-            self._outbox.finish()
-            token.cancel()
-            await writer
-            if self._probe is not None:
-                self._probe.cancel()
-                await asyncio.wait([self._probe])
+        self._services = services
+        self._websocket = websocket
+        self._address = address
+        self._when_closed = when_closed
+        self._hello: Hello | None = None
+        self._identity: Identity | None = None
+        self.role: Role = "viewer"
+        self._ended = False
+        self._leave_reason: Literal["bye"] | None = None
+        self._secret = ""
+        self._traceparent = ""
+        self._worker: asyncio.Task[None] | None = None
+        self._inbox: deque[bytes] | None = None
+        self._inbox_bytes = 0
+        self._buckets: dict[MessageKind, float] = {}
+        self._offences_full_at = 0.0
+        now = services.now()
+        self._pings = 0
+        self._ping_sent_at = math.inf
+        self._ping_at = math.inf
+        self._pong_by = now + services.settings.hello_timeout_s
+        self._stalled_by = math.inf
+        self._blocked_left = 0
+        self._notice_at = math.inf
+        self._token_ends_at = math.inf
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf
+        services.came(self)
+        self._arm()
+
+    @property
+    def is_member(self) -> bool:
+        """Whether the client is in a room, or on its way into one."""
+        return self._hello is not None
 
     # What others want of this client: see switchboard.Client -------------------------------------
 
-    def send(self, message: ServerMessage) -> None:
-        self.deliver(encode(message).encode())
-
     def deliver(self, frame: bytes) -> None:
-        if not self._outbox.put(frame.decode()):
-            self._drop("reads too slowly")
+        if self._ended:
+            return
+        self._services.metrics.sent(_tag_of(frame), len(frame))
+        websocket = self._websocket
+        if not websocket.send(frame):
+            self._too_slow()
+        elif websocket.blocked and self._stalled_by == math.inf:
+            self._watch_stall()
+
+    def send(self, message: ServerMessage) -> None:
+        """Queue ``message``."""
+        self.deliver(_encoder.encode(message))
 
     def welcome(self, message: Welcome) -> None:
-        ice_servers = list(self._settings.ice_servers)
-        welcome = msgspec.structs.replace(message, ice_servers=ice_servers, secret=self._secret)
-        self.send(welcome)
+        services, hello = self._services, self._hello
+        assert hello is not None
+        may_watch = message.role == "host" or any(
+            permission.capability == "watch" for permission in message.capabilities
+        )
+        ice_servers = (
+            services.settings.ice_servers.ice_servers(
+                room=message.room,
+                peer=message.peer,
+                now=services.unix_time(),
+                region=hello.region,
+            )
+            if may_watch
+            else []
+        )
+        secret, self._secret = self._secret, ""
+        self.send(msgspec.structs.replace(message, ice_servers=ice_servers, secret=secret))
 
     def invite(self, request: Invite, role: Role) -> None:
-        self.send(Error("forbidden", "this server makes no invitations", id=request.id))
+        assert self._hello is not None
+        assert self._identity is not None
+        try:
+            token, until = self._services.settings.invitations.make(
+                self._hello.room, role, request.for_s, self._identity.subject
+            )
+        except ValueError as error:
+            self.send(Error("forbidden", str(error), id=request.id))
+        else:
+            self.send(Invited(request.id, token, until))
 
     def close(self, error: Error) -> None:
-        if self._outbox.finished:
+        if self._ended:
             return
-        log.info("closing peer=%s code=%s", self.peer, error.code)
-        self.send(error)
-        self._close_code = CLOSE_CODES[error.code]
-        self._close_reason = error.code
-        self._outbox.finish()
+        log.info("closing link=%s code=%s", self.link, error.code)
+        frame = _encoder.encode(error)
+        self._services.metrics.sent("error", len(frame))
+        self._websocket.send(frame, limited=False)
+        self._end()
+        self._websocket.close(CLOSE_CODES[error.code], error.code)
 
     def probe(self) -> None:
-        if self._probe is None or self._probe.done():
-            self._probe = asyncio.create_task(self._ping_once(), name=f"probe-{self.peer}")
+        if not self._ended:
+            self._ping(self._services.settings.probe_timeout_s)
 
-    # Reader --------------------------------------------------------------------------------------
+    # What the client does: see websocket.Receiver ------------------------------------------------
 
-    async def _greet(self) -> tuple[Hello, Identity]:
+    def received(self, message: bytes, is_text: bool) -> None:
+        if self._ended:
+            return
+        services = self._services
+        now = services.now()
+        if wait := self._take("host-relay" if self.role == "host" else "frame", now):
+            self._refuse("frame", wait, now)
+        elif not is_text:
+            self._fail("bad-message", "messages are text frames, not binary")
+        elif self._worker is not None:
+            self._put_aside(message)
+        else:
+            work = self._guarded(message, now)
+            if work is not None:
+                self._worker = services.run(self._work(work))
+
+    def pinged(self) -> bool:
+        now = self._services.now()
+        if wait := self._take("ping", now):
+            self._refuse("ping", wait, now)
+            return False
+        return not self._ended
+
+    def ponged(self, payload: bytes) -> None:
+        if self._ping_sent_at == math.inf or payload != self._pings.to_bytes(4, "big"):
+            return
+        self.rtt_s = self._services.now() - self._ping_sent_at
+        self._services.metrics.rtt(self.rtt_s)
+        self._ping_sent_at = math.inf
+        if self._hello is not None:
+            self._pong_by = math.inf
+
+    def closed(self, code: int) -> None:
+        self._end()
+        self._services.went(self, code)
+        self._when_closed()
+
+    # Messages ------------------------------------------------------------------------------------
+
+    def _guarded(self, message: bytes, now: float) -> Coroutine[Any, Any, None] | None:
+        """Handle a message as far as that goes without waiting; returns the rest, if any."""
         try:
-            async with asyncio.timeout(self._settings.hello_timeout_s):
-                hello = await self._receive()
-        except TimeoutError:
-            raise _Refusal("timeout", "no hello came in time", retry=True) from None
-        if not isinstance(hello, Hello):
-            raise _Refusal("bad-message", "the first message must be a hello")
-        if hello.version != PROTOCOL_VERSION:
-            text = f"this server speaks version {PROTOCOL_VERSION} of the protocol"
-            raise _Refusal("version", text)
-        return hello, await self._verify(hello.token, hello.room, hello.role)
+            return self._handle(message, now)
+        except _Refusal as refusal:
+            self.close(refusal.error)
+        except BusUnavailable as error:
+            self._cannot_serve(error)
+        except Exception:  # noqa: BLE001  # logged there
+            self._made_a_mistake()
+        return None
 
-    async def _verify(self, token: str, room: str, role: Role) -> Identity:
+    async def _work(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do what waits, then what has come meanwhile."""
         try:
-            identity = await self._settings.verifier.verify(token)
-        except TokenExpired as error:
-            raise _Refusal("token-expired", str(error)) from error
-        except NotPermitted as error:
-            raise _Refusal("forbidden", str(error)) from error
-        except TokenError as error:
-            raise _Refusal("bad-token", str(error)) from error
-        if identity.role_for(room, role) is None:
-            raise _Refusal("forbidden", f"the token does not let you into room {room} as {role}")
-        return identity
+            await work
+            while self._inbox and not self._ended:
+                message = self._inbox.popleft()
+                self._inbox_bytes -= len(message)
+                more = self._handle(message, self._services.now())
+                if more is not None:
+                    await more
+        except _Refusal as refusal:
+            self.close(refusal.error)
+        except (BusUnavailable, KeysUnavailable) as error:
+            self._cannot_serve(error)
+        except Exception:  # noqa: BLE001  # logged there
+            self._made_a_mistake()
+        finally:
+            self._worker = None
+            if self._inbox is not None and not self._ended:
+                self._inbox = None
+                self._websocket.resume_reading()
+        if self._ended:
+            await self._leave()
 
-    async def _join(self, hello: Hello, identity: Identity) -> None:
-        async with self._membership:
-            if self._outbox.finished:
-                return
-            self._joined = hello
-            role = identity.role_for(hello.room, hello.role)
-            assert role is not None  # verified
-            resume = None
-            if (wish := hello.resume) is not None:
-                resume = Resume(wish.peer, _hash(wish.secret), wish.seq)
-            join = Join(
-                link=self.peer,
-                at=time.time(),
-                subject=identity.subject,
-                role=role,
-                name=_printable(hello.name or identity.name),
-                seat=hello.seat,
-                secret_hash=_hash(self._secret),
-                marks=identity.marks,
-                resume=resume,
-                traceparent=hello.traceparent,
-            )
-            await self._switchboard.join(hello.room, join, self)
-        log.info("joined room=%s role=%s peer=%s", hello.room, hello.role, self.peer)
+    def _put_aside(self, message: bytes) -> None:
+        if self._inbox is None:
+            self._inbox = deque()
+        self._inbox.append(message)
+        self._inbox_bytes += len(message)
+        if self._inbox_bytes > self._services.settings.limits.inbox_bytes:
+            self._websocket.pause_reading()
 
-    async def _converse(self, hello: Hello, subject: str, token: _TokenTimer) -> None:
-        while True:
-            message = await self._receive()
-            if self._outbox.finished:
-                continue  # being closed: its room has let it go already
-            match message:
-                case Trace():
-                    pass
-                case Ping(at=at):
-                    self.send(Pong(at))
-                case Pong():
-                    pass
-                case Bye():
-                    self._leave_reason = "bye"
-                    self._outbox.finish()
-                case FreshToken(token=fresh):
-                    identity = await self._verify(fresh, hello.room, hello.role)
-                    if identity.subject != subject:
-                        raise _Refusal("bad-token", "the fresh token is somebody else's")
-                    token.start(identity.expires_at)
-                    self.send(TokenAccepted(token.left_s))
-                case Hello():
-                    self.send(Error("forbidden", "you are in already: there is one hello"))
-                case _:
-                    await self._switchboard.say(hello.room, self.peer, message)
-
-    async def _receive(self) -> ClientMessage:
-        """The next message. Raises :class:`_Refusal` or :class:`ConnectionClosed`."""
-        frame = await self._socket.recv()
-        if isinstance(frame, bytes):
-            raise _Refusal("bad-message", "messages are text frames, not binary")
+    def _handle(self, frame: bytes, now: float) -> Coroutine[Any, Any, None] | None:
+        """Raises :class:`_Refusal` and :class:`BusUnavailable`."""
         try:
-            return decode_client(frame)
+            message = decode_client(frame)
         except MessageTooLarge as error:
             raise _Refusal("too-large", str(error)) from error
         except MessageError as error:
             raise _Refusal("bad-message", str(error)) from error
+        services, kind = self._services, type(message)
+        services.metrics.received(_TAGS[kind], len(frame))
+        hello = self._hello
+        if hello is None:
+            if kind is not Hello:
+                raise _Refusal("bad-message", "the first message must be a hello")
+            return self._greet(message)  # type: ignore[arg-type]
+        counted = _KINDS.get(kind)
+        if counted is not None and not (counted == "relay" and self.role == "host"):
+            if wait := self._take(counted, now):
+                self._refuse(counted, wait, now, getattr(message, "id", ""))
+                return None
+            if counted in ("request", "chat") and not self._user_may(counted, message, now):
+                return None
+        if counted in ("relay", "request", "chat"):
+            work = services.switchboard.say(hello.room, self.link, message)  # type: ignore[arg-type]
+            if not services.publishes_at_once:
+                return work
+            _run_now(work)
+            if counted == "relay":
+                services.metrics.relayed(services.now() - now)
+            return None
+        return self._answer(message)
 
-    async def _ping_once(self) -> None:
-        try:
-            async with asyncio.timeout(self._settings.probe_timeout_s):
-                await (await self._socket.ping())
-        except TimeoutError:
-            self._drop("did not answer a probe")
-        except ConnectionClosed:
-            log.debug("probed peer=%s was closed already", self.peer)
+    def _answer(self, message: ClientMessage) -> Coroutine[Any, Any, None] | None:
+        match message:
+            case Ping(at=at):
+                self.send(Pong(at))
+            case FreshToken(token=token):
+                return self._renew(token)
+            case Bye():
+                self._leave_reason = "bye"
+                self._end()
+                self._websocket.close(NORMAL_CLOSURE)
+            case Trace():
+                self._record_spans(message)
+            case Hello():
+                self.send(Error("forbidden", f"a {self.role} may not send hello again"))
+        return None
 
-    # Writer --------------------------------------------------------------------------------------
-
-    async def _write(self) -> None:
-        try:
-            while (frame := await self._outbox.get()) is not None:
-                async with asyncio.timeout(self._settings.write_timeout_s):
-                    await self._socket.send(frame)
-        except TimeoutError:
-            self._drop("reads too slowly")
-        except ConnectionClosed:
-            self._outbox.finish()
-        await self._leave()
-        try:
-            # A little more than the socket's own limit, which does not cover a full send buffer.
-            async with asyncio.timeout(self._settings.close_timeout_s + 1.0):
-                await self._socket.close(self._close_code, self._close_reason)
-        except TimeoutError:
-            self._drop("did not let itself be closed")
-
-    async def _leave(self) -> None:
-        async with self._membership:
-            if self._joined is None:
+    async def _greet(self, hello: Hello) -> None:
+        services = self._services
+        settings = services.settings
+        if hello.version != PROTOCOL_VERSION:
+            text = f"this server speaks version {PROTOCOL_VERSION} of the protocol"
+            raise _Refusal("version", text)
+        span = settings.tracer.start("signalling.join", parent=hello.traceparent)
+        with span:
+            span.set("room", hello.room)
+            identity = await self._verify(hello.token)
+            role = identity.role_for(hello.room, hello.role)
+            if role is None:
+                self._failed("forbidden", 0.2)
+                raise _forbidden(hello)
+            services.metrics.authenticated()
+            self._require_room(hello.room, identity.subject)
+            marks = await settings.relations.marks(identity, hello.room)
+            if self._ended:
                 return
-            room, reason = self._joined.room, self._leave_reason
-            await self._switchboard.leave(room, self.peer, reason)
-        log.info("left room=%s peer=%s reason=%s", room, self.peer, reason or "lost")
+            self._enter(hello, identity, role)
+            self._secret = secrets.token_urlsafe(24)
+            resume = hello.resume
+            join = Join(
+                link=self.link,
+                at=services.unix_time(),
+                subject=identity.subject,
+                role=role,
+                name=_printable(identity.name or hello.name),
+                seat=hello.seat,
+                secret_hash=_hash(self._secret),
+                marks=marks,
+                resume=None
+                if resume is None
+                else Resume(resume.peer, _hash(resume.secret), resume.seq),
+                traceparent=span.traceparent,
+            )
+            await services.switchboard.join(hello.room, join, self)
+        log.info("joined room=%s role=%s link=%s", hello.room, role, self.link)
 
-    def _drop(self, why: str) -> None:
-        log.info("dropped peer=%s: it %s", self.peer, why)
-        self._outbox.discard()
-        self._socket.transport.abort()
+    def _require_room(self, room: str, subject: str) -> None:
+        """Raises :class:`_Refusal` when there is no room for this user, or for another room."""
+        services, limits = self._services, self._services.settings.limits
+        if wait := services.limiter.take("user.join", subject, services.now()):
+            services.metrics.refused("user.join")
+            text = "you are joining too often"
+            raise _Refusal("rate-limited", text, retry=True, retry_after_s=wait)
+        if room not in services.rooms and len(services.rooms) >= limits.max_rooms:
+            services.metrics.refused("rooms")
+            raise _Refusal("room-full", "this server has no place for another room", retry=True)
+        if not services.users.has_place(subject):
+            services.metrics.refused("user.connections")
+            text = "you are here too often already: close another window first"
+            raise _Refusal("rate-limited", text)
 
+    def _enter(self, hello: Hello, identity: Identity, role: Role) -> None:
+        services = self._services
+        services.users.enter(identity.subject)
+        services.rooms.enter(hello.room)
+        self._hello, self._identity, self.role = hello, identity, role
+        self._traceparent = hello.traceparent
+        self._pong_by = math.inf
+        now = services.now()
+        self._ping_at = now + services.settings.ping_interval_s
+        self._expect_token_end(identity, now)
+        self._arm()
 
-class _TokenTimer:
-    """Warns the client before its token ends, then closes the connection."""
+    async def _verify(self, token: str) -> Identity:
+        services = self._services
+        if wait := services.backoff.wait(self._address, services.now()):
+            services.metrics.refused("address.failures")
+            text = "too many bad tokens came from your address"
+            raise _Refusal("rate-limited", text, retry=True, retry_after_s=wait)
+        try:
+            return await services.verifier.verify(token)
+        except TokenExpired as error:
+            self._failed("token-expired", 0.2)
+            raise _Refusal("token-expired", str(error)) from error
+        except NotPermitted as error:
+            self._failed("forbidden", 0.2)
+            raise _Refusal("forbidden", str(error)) from error
+        except TokenError as error:
+            self._failed("bad-token", 1.0)
+            raise _Refusal("bad-token", str(error)) from error
 
-    LEAST_NOTICE_S = 0.5
+    def _failed(self, reason: str, weight: float) -> None:
+        """Count a token that does not let in. One that once did weighs little: tabs wake up."""
+        services = self._services
+        services.backoff.fail(self._address, services.now(), weight)
+        services.metrics.auth_failed(reason)
+        record = Record(type="auth.failed", at=services.unix_time(), data={"reason": reason})
+        services.settings.records.put(record)
 
-    def __init__(self, connection: Connection, notice_s: float) -> None:
-        self._connection = connection
-        self._notice_s = notice_s
-        self._expires_at = 0.0
-        self._timers: list[asyncio.TimerHandle] = []
+    async def _renew(self, token: str) -> None:
+        hello, identity = self._hello, self._identity
+        assert hello is not None
+        assert identity is not None
+        fresh = await self._verify(token)
+        if fresh.subject != identity.subject:
+            raise _Refusal("bad-token", "the fresh token is somebody else's")
+        if fresh.role_for(hello.room, hello.role) is None or self.role not in fresh.roles:
+            raise _forbidden(hello)
+        if self._ended:
+            return
+        self._identity = fresh
+        self._expect_token_end(fresh, self._services.now())
+        self._arm()
+        self.send(TokenAccepted(self._token_left_s()))
 
-    @property
-    def left_s(self) -> float:
-        return max(0.0, self._expires_at - time.time())
+    def _record_spans(self, trace: Trace) -> None:
+        services = self._services
+        since_click_s = keep_report(
+            services.settings.tracer, self._traceparent, trace.spans, now=services.unix_time()
+        )
+        if since_click_s is not None:
+            services.metrics.first_frame(since_click_s)
 
-    def start(self, expires_at: float) -> None:
-        """Count towards the end of this token, and no longer towards an earlier one's."""
-        self.cancel()
-        self._expires_at = expires_at
-        left_s = self.left_s
-        expired = Error("token-expired", "the token has expired: get a new one and join again")
-        loop = asyncio.get_running_loop()
-        self._timers = [loop.call_later(left_s, self._connection.close, expired)]
+    # Limits --------------------------------------------------------------------------------------
+
+    def _take(self, kind: MessageKind, now: float) -> float:
+        """Seconds to wait, or 0."""
+        buckets = self._buckets
+        limit = self._services.settings.limits.rates[kind]
+        full_at, wait = take(limit, buckets.get(kind, 0.0), now)
+        if not wait:
+            buckets[kind] = full_at
+        return wait
+
+    def _user_may(self, counted: str, message: ClientMessage, now: float) -> bool:
+        assert self._identity is not None
+        kind = f"user.{counted}"
+        wait = self._services.limiter.take(kind, self._identity.subject, now)
+        if wait:
+            self._refuse(kind, wait, now, getattr(message, "id", ""))
+        return not wait
+
+    def _refuse(self, limit: str, wait: float, now: float, request: str = "") -> None:
+        """Answer that it was too much; end the connection of who takes no notice."""
+        self._services.metrics.refused(limit)
+        offences = self._services.settings.limits.offences
+        self._offences_full_at, too_many = take(offences, self._offences_full_at, now)
+        if too_many:
+            text = "you send too much, in spite of warnings"
+            self.close(Error("rate-limited", text, retry=True, retry_after_s=too_many))
+        else:
+            text = "you send too much: wait a little"
+            self.send(Error("rate-limited", text, True, request, round(wait, 3)))
+
+    def _watch_stall(self) -> None:
+        self._blocked_left = self._websocket.unwritten_bytes
+        self._stalled_by = self._services.now() + self._services.settings.write_timeout_s
+        self._arm()
+
+    def _too_slow(self) -> None:
+        """It gets what is on its way, and the reason; the rest is forgotten."""
+        self._services.metrics.dropped("slow")
+        self._websocket.discard()
+        text = "you read too slowly: what was said has been missed"
+        self.close(Error("too-slow", text, retry=True))
+
+    # Deadlines -----------------------------------------------------------------------------------
+
+    def _arm(self) -> None:
+        """Wake up at the next deadline."""
+        due = min(
+            self._ping_at, self._pong_by, self._stalled_by, self._notice_at, self._token_ends_at
+        )
+        if due >= self._timer_at and self._timer is not None:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = due
+        self._timer = asyncio.get_running_loop().call_at(due, self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        services, now = self._services, self._services.now()
+        settings = services.settings
+        if now >= self._token_ends_at:
+            text = "the token has expired: get a new one and join again"
+            self.close(Error("token-expired", text))
+        elif now >= self._pong_by:
+            if self._hello is None:
+                self._fail("timeout", "no hello came in time", retry=True)
+            else:
+                self._drop("idle", "did not answer a ping")
+        elif now >= self._stalled_by:
+            self._look_at_stall(now)
+        if self._ended:
+            return
+        if now >= self._notice_at:
+            self._notice_at = math.inf
+            self.send(TokenExpiring(self._token_left_s()))
+        if now >= self._ping_at:
+            self._ping_at = now + settings.ping_interval_s
+            if self._pong_by == math.inf:
+                self._ping(settings.ping_timeout_s)
+        self._arm()
+
+    def _look_at_stall(self, now: float) -> None:
+        left = self._websocket.unwritten_bytes
+        if not self._websocket.blocked:
+            self._stalled_by = math.inf
+        elif left < self._blocked_left:
+            self._blocked_left = left
+            self._stalled_by = now + self._services.settings.write_timeout_s
+        else:
+            self._drop("slow", "reads too slowly")
+
+    def _ping(self, timeout_s: float) -> None:
+        now = self._services.now()
+        self._pings = (self._pings + 1) % 2**32
+        self._ping_sent_at = now
+        self._pong_by = min(self._pong_by, now + timeout_s)
+        self._websocket.ping(self._pings.to_bytes(4, "big"))
+        self._arm()
+
+    def _expect_token_end(self, identity: Identity, now: float) -> None:
+        left_s = max(0.0, identity.expires_at - self._services.unix_time())
+        self._token_ends_at = now + left_s
         # Half of what is left at the latest: who answers with the same token is asked again, and
         # ever sooner, but not for ever.
-        notice_s = min(self._notice_s, left_s / 2)
-        if notice_s >= self.LEAST_NOTICE_S:
-            self._timers.append(loop.call_later(left_s - notice_s, self._warn))
+        notice_s = min(self._services.settings.token_notice_s, left_s / 2)
+        self._notice_at = self._token_ends_at - notice_s if notice_s >= LEAST_NOTICE_S else math.inf
 
-    def cancel(self) -> None:
-        for timer in self._timers:
-            timer.cancel()
+    def _token_left_s(self) -> float:
+        return max(0.0, self._token_ends_at - self._services.now())
 
-    def _warn(self) -> None:
-        self._connection.send(TokenExpiring(self.left_s))
+    # The end -------------------------------------------------------------------------------------
 
+    def _fail(self, code: ErrorCode, text: str, *, retry: bool = False) -> None:
+        self.close(Error(code, text, retry))
 
-class _Outbox:
-    """Frames on their way to the writer; bounded, closed once."""
+    def _cannot_serve(self, error: Exception) -> None:
+        log.warning("cannot serve link=%s: %s", self.link, error)
+        self._fail("internal", "the server cannot reach a service that it needs", retry=True)
 
-    def __init__(self, limit_bytes: int) -> None:
-        self.finished = False
-        self._limit = limit_bytes
-        self._size = 0
-        self._frames: deque[str] = deque()
-        self._changed = asyncio.Event()
+    def _made_a_mistake(self) -> None:
+        log.exception("serving failed link=%s", self.link)
+        self._services.metrics.internal_error()
+        self._fail("internal", "the server made a mistake", retry=True)
 
-    def put(self, frame: str) -> bool:
-        """``False`` when there is no room for it. After :meth:`finish` it goes nowhere."""
-        if self.finished:
-            return True
-        if self._size + len(frame) > self._limit:
-            return False
-        self._frames.append(frame)
-        self._size += len(frame)
-        self._changed.set()
-        return True
+    def _drop(self, reason: str, why: str) -> None:
+        log.info("dropped link=%s: it %s", self.link, why)
+        self._services.metrics.dropped(reason)
+        self._end()
+        self._websocket.abort()
 
-    def finish(self) -> None:
-        """Take nothing more; :meth:`get` returns what is left, then ``None``."""
-        self.finished = True
-        self._changed.set()
+    def _end(self) -> None:
+        """Nothing of the client's counts any more, and it is told nothing more."""
+        if self._ended:
+            return
+        self._ended = True
+        self._inbox = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._worker is None and self._hello is not None:
+            self._services.run(self._leave())
 
-    def discard(self) -> None:
-        """Like :meth:`finish`, but forgets what is left."""
-        self._frames.clear()
-        self.finish()
-
-    async def get(self) -> str | None:
-        while not self._frames and not self.finished:
-            self._changed.clear()
-            await self._changed.wait()
-        if not self._frames:
-            return None
-        frame = self._frames.popleft()
-        self._size -= len(frame)
-        return frame
+    async def _leave(self) -> None:
+        hello, identity = self._hello, self._identity
+        if hello is None or identity is None:
+            return
+        self._hello = None
+        self._services.users.leave(identity.subject)
+        self._services.rooms.leave(hello.room)
+        await self._services.switchboard.leave(hello.room, self.link, self._leave_reason)
+        log.info("left room=%s link=%s reason=%s", hello.room, self.link, self._leave_reason)
 
 
 class _Refusal(Exception):
     """Ends the connection with an error."""
 
-    def __init__(self, code: ErrorCode, text: str, *, retry: bool = False) -> None:
+    def __init__(
+        self, code: ErrorCode, text: str, *, retry: bool = False, retry_after_s: float = 0.0
+    ) -> None:
         super().__init__(text)
-        self.error = Error(code, text, retry)
+        self.error = Error(code, text, retry, retry_after_s=round(retry_after_s, 3))
+
+
+def _forbidden(hello: Hello) -> _Refusal:
+    text = f"the token does not let you into room {hello.room} as {hello.role}"
+    return _Refusal("forbidden", text)
+
+
+def _run_now(work: Coroutine[Any, Any, None]) -> None:
+    """Run to the end what never waits."""
+    try:
+        work.send(None)
+    except StopIteration:
+        return
+    work.close()
+    raise AssertionError("a bus in memory does not wait")
+
+
+_tags: dict[bytes, str] = {}
+
+
+def _tag_of(frame: bytes) -> str:
+    """The type of an encoded message: it comes first."""
+    tag = frame[9 : frame.find(b'"', 9)]
+    name = _tags.get(tag)
+    if name is None:
+        _tags[tag] = name = tag.decode()
+    return name
 
 
 def _hash(secret: str) -> str:
-    """What the room keeps of a session's secret."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def _printable(name: str) -> str:
     """Names are shown to people, on terminals too: no control characters."""
-    return "".join(character for character in name if character.isprintable())
+    return "".join(character for character in name if character.isprintable())[:_NAME_CHARACTERS]

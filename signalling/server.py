@@ -5,6 +5,10 @@
     async with SignallingServer(SignallingSettings(verifier=verifier, port=8080)) as server:
         print(server.url)
         await stop.wait()
+        await server.drain()
+
+:mod:`.site` says what is where, :mod:`.http_connection` and :mod:`.websocket` speak the protocols,
+:mod:`.connection` is the life of one client.
 """
 
 from __future__ import annotations
@@ -12,35 +16,38 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-from collections.abc import Sequence
-from http import HTTPStatus
+import socket
+import time
 from types import TracebackType
-from typing import Any, Self
-
-from websockets.asyncio.server import Server, ServerConnection, serve
-from websockets.http11 import Request, Response
-from websockets.protocol import State
-from websockets.server import ServerProtocol
-from websockets.typing import Subprotocol
+from typing import Self
 
 from .bus import Bus, MemoryBus
-from .connection import Connection
 from .dev import require_development, require_loopback
-from .messages import MAX_MESSAGE_BYTES, SUBPROTOCOL, Error
+from .health import Health
+from .http_connection import HttpConnection
+from .messages import Error
+from .metrics import Population
 from .net import url_host
+from .records import Record, RecordType
+from .services import Services
 from .settings import SignallingSettings
-from .static import StaticFiles, refuse
+from .site import WEBSOCKET_PATH, Site
+from .static import StaticFiles
 from .switchboard import Switchboard
+from .tls import TlsError
 
 log = logging.getLogger(__name__)
 
-WEBSOCKET_PATH = "/ws"
+BACKLOG = 4096
+"""Connections that the kernel keeps while the event loop is busy."""
+
+SEND_BUFFER_BYTES = 128 * 1024
+"""What the kernel keeps for one client that does not read; it would grow to megabytes."""
+
+LOOK_AFTER_S = 1.0
+DRAIN_STEP_S = 0.05
 
 _SHUTTING_DOWN = Error("shutting-down", "the server is shutting down", retry=True)
-
-# At DEBUG the library logs every frame: tokens, session descriptions, addresses.
-_library_log = logging.getLogger(f"{__name__}.websockets")
-_library_log.setLevel(logging.WARNING)
 
 
 class BindError(Exception):
@@ -66,13 +73,13 @@ class SignallingServer:
         self._settings = settings
         self._bus = bus or MemoryBus()
         self._owns_bus = bus is None
-        self._switchboard = Switchboard(self._bus)
+        self._switchboard = Switchboard(
+            self._bus, records=settings.records, resume_window_s=settings.resume_window_s
+        )
         self._files = StaticFiles(settings.web_root)
-        self._connections: set[Connection] = set()
-        self._sockets: set[_Socket] = set()
-        self._closing = False
-        self._server: Server | None = None
+        self._server: asyncio.Server | None = None
         self._port: int | None = None
+        self._looking_after: asyncio.TimerHandle | None = None
 
     @property
     def port(self) -> int:
@@ -83,52 +90,84 @@ class SignallingServer:
     @property
     def url(self) -> str:
         """The web viewer's address, for a browser on this machine. Ends with a slash."""
-        return f"http://{url_host(self._settings.host)}:{self.port}/"
+        scheme = "http" if self._settings.tls is None else "https"
+        return f"{scheme}://{url_host(self._settings.host)}:{self.port}/"
 
     @property
     def websocket_url(self) -> str:
         """The WebSocket's address, for a client on this machine."""
-        return f"ws://{url_host(self._settings.host)}:{self.port}{WEBSOCKET_PATH}"
+        scheme = "ws" if self._settings.tls is None else "wss"
+        return f"{scheme}://{url_host(self._settings.host)}:{self.port}{WEBSOCKET_PATH}"
 
     async def start(self) -> None:
         """Bind and serve. Raises :class:`AddressInUse` or another :class:`BindError`."""
         settings = self._settings
+        loop = asyncio.get_running_loop()
+        self._services = Services(settings, self._bus, self._switchboard)
+        self._health = Health(self._services, self._bus)
+        self._site = site = Site(self._services, self._health, self._files)
+        tls = settings.tls
         try:
-            self._server = await serve(
-                self._handle,
+            self._server = await loop.create_server(
+                lambda: HttpConnection(site),
                 settings.host or None,
                 settings.port,
-                process_request=self._process_request,
-                select_subprotocol=_select_subprotocol,
-                compression=None,
-                server_header=None,
-                open_timeout=settings.hello_timeout_s,
-                ping_interval=settings.ping_interval_s,
-                ping_timeout=settings.ping_timeout_s,
-                close_timeout=settings.close_timeout_s,
-                # What is a little too long is refused in words, the rest by the library (1009).
-                max_size=2 * MAX_MESSAGE_BYTES,
-                logger=_library_log,
-                create_connection=self._create_socket,  # type: ignore[arg-type]  # any factory will do
+                backlog=BACKLOG,
+                ssl=None if tls is None else tls.context,
+                ssl_handshake_timeout=None if tls is None else settings.hello_timeout_s,
+                ssl_shutdown_timeout=None if tls is None else settings.close_timeout_s,
             )
         except OSError as error:
             raise _bind_error(settings, error) from error
+        for listening in self._server.sockets:
+            # What is accepted inherits it.
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         self._port = self._server.sockets[0].getsockname()[1]
+        settings.metrics.watch(self._population)
+        self._look_after(loop.time())
+        self._record("server.started")
         log.info("listening on %s", self.url)
+
+    async def drain(self) -> None:
+        """Send all clients elsewhere, not all at once. Nobody new is let in from now on, and
+        ``/readyz`` says so; members keep their seats, for whichever server they come to.
+
+        Cancelling it leaves the rest to :meth:`close`.
+        """
+        if self._server is None or self._health.draining:
+            return
+        self._health.draining = True
+        self._settings.metrics.draining(True)
+        self._record("server.draining")
+        clients = list(self._services.connections)
+        log.info("draining: %d clients", len(clients))
+        per_s = max(self._settings.drain_per_s, len(clients) / self._settings.drain_s)
+        step = max(1, round(per_s * DRAIN_STEP_S))
+        for first in range(0, len(clients), step):
+            if first:
+                await asyncio.sleep(step / per_s)
+            for connection in clients[first : first + step]:
+                connection.close(_SHUTTING_DOWN)
+        # Each ends within its close_timeout_s.
+        await self._services.emptied()
 
     async def close(self) -> None:
         """Tell the clients, close their connections and wait until all have ended."""
         if self._server is None:
             return
-        self._closing = True
-        self._server.close(close_connections=False)
-        for connection in tuple(self._connections):
+        server, self._server = self._server, None
+        self._health.draining = True
+        server.close()
+        if self._looking_after is not None:
+            self._looking_after.cancel()
+        for connection in tuple(self._services.connections):
             connection.close(_SHUTTING_DOWN)
-        for socket in tuple(self._sockets):
+        for requesting in tuple(self._site.requesting):
             # Browsers open connections in advance; without a request these would be waited for.
-            if socket.state is State.CONNECTING:
-                socket.transport.abort()
-        await self._server.wait_closed()
+            requesting.abort()
+        # Each ends within its close_timeout_s.
+        await self._services.emptied()
+        await self._services.finish()
         await self._switchboard.close()
         if self._owns_bus:
             await self._bus.close()
@@ -146,68 +185,36 @@ class SignallingServer:
     ) -> None:
         await self.close()
 
-    def _create_socket(self, protocol: ServerProtocol, server: Server, **options: Any) -> _Socket:
-        socket = _Socket(protocol, server, **options)
-        socket.registry = self._sockets
-        return socket
+    def _look_after(self, due: float) -> None:
+        """What has to be looked at from time to time."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        metrics, tls = self._settings.metrics, self._settings.tls
+        metrics.loop_lag(now - due)
+        metrics.bus_available(self._bus.available)
+        if tls is not None:
+            try:
+                tls.reload()
+            except TlsError as error:
+                log.error("the certificate that was there before stays in use: %s", error)  # noqa: TRY400
+        due = now + LOOK_AFTER_S
+        self._looking_after = loop.call_at(due, self._look_after, due)
 
-    async def _handle(self, socket: ServerConnection) -> None:
-        connection = Connection(socket, self._settings, self._switchboard)
-        self._connections.add(connection)
-        try:
-            if self._closing:
-                connection.close(_SHUTTING_DOWN)
-            await connection.run()
-        finally:
-            self._connections.discard(connection)
+    def _population(self) -> Population:
+        members: dict[str, int] = {}
+        for connection in self._services.connections:
+            if connection.is_member:
+                members[connection.role] = members.get(connection.role, 0) + 1
+        rooms = self._switchboard.rooms.values()
+        away = sum(
+            member.away_since is not None
+            for room in rooms
+            for member in room.state.members.values()
+        )
+        return Population(rooms=len(rooms), members=members, away=away)
 
-    def _process_request(self, socket: ServerConnection, request: Request) -> Response | None:
-        if request.path.partition("?")[0] != WEBSOCKET_PATH:
-            return self._files.respond(request)
-        if not self._origin_allowed(request):
-            log.warning("refused a WebSocket from a page of another origin")
-            text = "This page's origin may not connect here: see the setting 'origins'."
-            return refuse(request, HTTPStatus.FORBIDDEN, text)
-        return None
-
-    def _origin_allowed(self, request: Request) -> bool:
-        """Whether the page that opens this WebSocket is ours (RFC 6455 section 10.2)."""
-        origins = request.headers.get_all("Origin")
-        if not origins:
-            return True  # not a browser
-        if len(origins) > 1:
-            return False
-        if origins[0] in self._settings.origins:
-            return True
-        scheme, _, authority = origins[0].partition("://")
-        hosts = request.headers.get_all("Host")
-        return len(hosts) == 1 and _authority(scheme, authority) == _authority(scheme, hosts[0])
-
-
-class _Socket(ServerConnection):
-    """Keeps itself in ``registry`` while its TCP connection is there."""
-
-    registry: set[_Socket]
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self.registry.add(self)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.registry.discard(self)
-        super().connection_lost(exc)
-
-
-def _select_subprotocol(
-    socket: ServerConnection, offered: Sequence[Subprotocol]
-) -> Subprotocol | None:
-    """Ours when it is offered; a client that offers none, or others, is let in all the same."""
-    return Subprotocol(SUBPROTOCOL) if SUBPROTOCOL in offered else None
-
-
-def _authority(scheme: str, authority: str) -> str:
-    default_port = {"http": ":80", "https": ":443"}.get(scheme, "")
-    return authority.lower().removesuffix(default_port)
+    def _record(self, kind: RecordType) -> None:
+        self._settings.records.put(Record(type=kind, at=time.time()))
 
 
 def _bind_error(settings: SignallingSettings, error: OSError) -> BindError:

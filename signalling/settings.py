@@ -5,13 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .ice_servers import IceServerSource, StaticIceServers
 from .identity import TokenVerifier
 from .invites import Invitations, InvitedOrVerified
-from .messages import MAX_MESSAGE_BYTES, IceServer
+from .limits import Limits, Network, RateLimiter, parse_networks
+from .messages import MAX_MESSAGE_BYTES
 from .metrics import Metrics
+from .records import NoRecords, RecordSink
 from .relations import Relations, TokenRelations
+from .tls import TlsFiles
 from .tracing import NoTracer, Tracer
 
+LOOPBACK = parse_networks(("127.0.0.0/8", "::1/128"))
 WEB_ROOT = Path(__file__).parent / "web"
 
 
@@ -37,8 +42,11 @@ class SignallingSettings:
     web_root: Path = WEB_ROOT
     """The folder whose files are served over HTTP."""
 
-    ice_servers: tuple[IceServer, ...] = ()
-    """The STUN and TURN servers that clients are told to use."""
+    tls: TlsFiles | None = None
+    """The certificate to serve with; ``None``: without TLS."""
+
+    ice_servers: IceServerSource = field(default_factory=StaticIceServers)
+    """The STUN and TURN servers that those are told to use who are in."""
 
     origins: frozenset[str] = frozenset()
     """Origins, such as ``https://play.example``, whose pages may connect besides our own."""
@@ -65,8 +73,34 @@ class SignallingSettings:
     close_timeout_s: float = 2.0
     """How long a client may take to answer the closing handshake, in seconds."""
 
-    outbox_bytes: int = 1024 * 1024
-    """How much may wait for one client, in bytes, before it is dropped as too slow."""
+    resume_window_s: float = 30.0
+    """How long the seat of a client is kept that has lost its connection, in seconds."""
+
+    limits: Limits = field(default_factory=Limits)
+    """How much anyone may take."""
+
+    rate_limiter: RateLimiter | None = None
+    """Counts for addresses and users, by the rates of ``limits``; ``None``: this server alone."""
+
+    proxies: tuple[Network, ...] = ()
+    """Proxies in front of this server, whose word on a client's address counts
+    (``X-Forwarded-For``)."""
+
+    metrics_networks: tuple[Network, ...] = LOOPBACK
+    """Whoever may read ``/metrics``, where there is no ``metrics_token``."""
+
+    metrics_token: str = ""
+    """What a reader of ``/metrics`` must show (``Authorization: Bearer``); empty: no token."""
+
+    drain_s: float = 30.0
+    """How long it may take at most to send all clients elsewhere before the server ends, in
+    seconds."""
+
+    drain_per_s: float = 100.0
+    """How many clients are sent elsewhere a second: that many come to another server at once."""
+
+    records: RecordSink = field(default_factory=NoRecords)
+    """Who hears of what happens. Stays the caller's."""
 
     metrics: Metrics = field(default_factory=Metrics)
     """Where the server counts."""
@@ -84,8 +118,8 @@ class SignallingSettings:
             raise ValueError(f"port: {self.port} is not between 0 and 65535")
         if not self.web_root.is_dir():
             raise ValueError(f"web_root: {self.web_root} is not a folder")
-        if self.outbox_bytes < MAX_MESSAGE_BYTES:
-            raise ValueError(f"outbox_bytes: must be at least {MAX_MESSAGE_BYTES}")
+        if self.limits.outbox_bytes < MAX_MESSAGE_BYTES:
+            raise ValueError(f"limits.outbox_bytes: must be at least {MAX_MESSAGE_BYTES}")
         for name in (
             "hello_timeout_s",
             "token_notice_s",
@@ -94,6 +128,9 @@ class SignallingSettings:
             "probe_timeout_s",
             "write_timeout_s",
             "close_timeout_s",
+            "resume_window_s",
+            "drain_s",
+            "drain_per_s",
         ):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: must be greater than 0")

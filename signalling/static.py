@@ -6,16 +6,13 @@ request ever reaches the file system.
 
 from __future__ import annotations
 
-import email.utils
 import hashlib
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
-from websockets.datastructures import Headers
-from websockets.http11 import Request, Response
+from .http11 import Request, Response
 
 CONTENT_TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -31,6 +28,28 @@ CONTENT_TYPES = {
     ".woff2": "font/woff2",
 }
 """The kinds of files that are served; others are left out."""
+
+_PERMISSIONS = (
+    "autoplay=(self), clipboard-read=(self), clipboard-write=(self), fullscreen=(self),"
+    " gamepad=(self), keyboard-map=(self), microphone=(self), screen-wake-lock=(self),"
+    " accelerometer=(), bluetooth=(), browsing-topics=(), camera=(), display-capture=(),"
+    " geolocation=(), gyroscope=(), hid=(), magnetometer=(), midi=(), payment=(), serial=(),"
+    " usb=()"
+)
+SECURITY_FIELDS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "no-referrer"),
+    # Together these isolate the page, which also gives it the finer performance.now().
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Cross-Origin-Embedder-Policy", "require-corp"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Permissions-Policy", _PERMISSIONS),
+)
+"""The header fields of every response."""
+
+HSTS = ("Strict-Transport-Security", "max-age=31536000")
+"""And over TLS (RFC 6797)."""
 
 _HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 
@@ -60,62 +79,26 @@ class StaticFiles:
             self._files["/"] = self._files["/index.html"]
 
     def respond(self, request: Request) -> Response:
-        """The answer to a request that is not for a WebSocket."""
-        path = request.path.partition("?")[0]
-        if request.method not in ("GET", "HEAD"):
-            extra = [("Allow", "GET, HEAD")]
-            return _response(request, HTTPStatus.METHOD_NOT_ALLOWED, b"GET or HEAD only\n", extra)
-        if path == "/healthz":
-            return _response(request, HTTPStatus.OK, b"ok\n")
-        file = self._files.get(path)
+        """The answer to a GET or HEAD."""
+        file = self._files.get(request.path)
         if file is None:
-            return _response(request, HTTPStatus.NOT_FOUND, b"There is no such page here.\n")
-        extra = [("ETag", file.etag), ("Content-Security-Policy", _policy(request))]
-        if file.etag in _tags(request):
-            return _response(request, HTTPStatus.NOT_MODIFIED, b"", extra)
-        return _response(request, HTTPStatus.OK, file.content, extra, file.content_type)
-
-
-def refuse(request: Request, status: HTTPStatus, text: str) -> Response:
-    """A response that says why a request was refused."""
-    return _response(request, status, f"{text}\n".encode())
-
-
-def _response(
-    request: Request,
-    status: HTTPStatus,
-    body: bytes,
-    extra: Iterable[tuple[str, str]] = (),
-    content_type: str = "text/plain; charset=utf-8",
-) -> Response:
-    headers = Headers(
-        [
-            ("Date", email.utils.formatdate(usegmt=True)),
-            ("Connection", "close"),
-            ("Content-Length", str(len(body))),
-            ("Content-Type", content_type),
+            return Response.words(HTTPStatus.NOT_FOUND, "There is no such page here.")
+        fields = (
+            ("ETag", file.etag),
             ("Cache-Control", "no-cache"),
-            ("X-Content-Type-Options", "nosniff"),
-            ("Referrer-Policy", "no-referrer"),
-            # Together these isolate the page, which also gives it the finer performance.now().
-            ("Cross-Origin-Opener-Policy", "same-origin"),
-            ("Cross-Origin-Embedder-Policy", "require-corp"),
-            ("Cross-Origin-Resource-Policy", "same-origin"),
-            *extra,
-        ]
-    )
-    if status == HTTPStatus.NOT_MODIFIED:
-        del headers["Content-Length"]
-        del headers["Content-Type"]
-    return Response(status, status.phrase, headers, b"" if request.method == "HEAD" else body)
+            ("Content-Security-Policy", _policy(request)),
+        )
+        if file.etag in _tags(request):
+            return Response(HTTPStatus.NOT_MODIFIED, fields=fields)
+        return Response(HTTPStatus.OK, file.content, file.content_type, fields)
 
 
 def _policy(request: Request) -> str:
     connect = "'self'"
-    hosts = request.headers.get_all("Host")
+    host = request.get("host")
     # Not every browser takes 'self' to cover the WebSocket on this port.
-    if len(hosts) == 1 and _HOST.fullmatch(hosts[0]):
-        connect += f" ws://{hosts[0]} wss://{hosts[0]}"
+    if host is not None and _HOST.fullmatch(host):
+        connect += f" ws://{host} wss://{host}"
     return (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
         " font-src 'self'; media-src 'self' blob:; worker-src 'self'; manifest-src 'self';"
@@ -124,5 +107,5 @@ def _policy(request: Request) -> str:
 
 
 def _tags(request: Request) -> set[str]:
-    fields = ",".join(request.headers.get_all("If-None-Match"))
+    fields = ",".join(request.get_all("if-none-match"))
     return {tag.strip().removeprefix("W/") for tag in fields.split(",")}
