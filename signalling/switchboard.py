@@ -308,8 +308,8 @@ class _Line:
             match effect:
                 case Send(to=links, message=message):
                     self._send(links, message)
-                case Broadcast(message=message, but=but):
-                    self._broadcast(message, but)
+                case Broadcast(message=message, seq=seq, but=but):
+                    self._broadcast(message, seq, but)
                 case Greet(link=link, welcome=welcome):
                     if (client := self.clients.get(link)) is not None:
                         client.welcome(welcome)
@@ -337,10 +337,10 @@ class _Line:
                     frame = _encode(message)
                 client.deliver(frame)
 
-    def _broadcast(self, message: ServerMessage, but: tuple[str, ...]) -> None:
+    def _broadcast(self, message: ServerMessage, seq: int, but: tuple[str, ...]) -> None:
         frame = _encode(message)
         for link, client in tuple(self.clients.items()):
-            if link not in but and self.room.is_in(link):
+            if link not in but and self.room.was_in(link, seq):
                 client.deliver(frame)
 
     def _announce(self, card: RoomCard | None, mine: bool) -> None:

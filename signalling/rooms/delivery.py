@@ -65,7 +65,8 @@ class Delivery:
         but = tuple(but)
         told = self._numbered(message)
         self._keep(told, None, tuple(member.peer for member in but))
-        self._effects.append(Broadcast(told, tuple(member.link for member in but)))
+        links = tuple(member.link for member in but)
+        self._effects.append(Broadcast(told, self._state.seq, links))
 
     def about(
         self, member: Member, roles: frozenset[Role], message: Callable[[bool], RoomMessage]

@@ -48,9 +48,12 @@ class Send(msgspec.Struct, frozen=True, gc=False):
 
 
 class Broadcast(msgspec.Struct, frozen=True, gc=False):
-    """Hand ``message`` to everyone who is in (:meth:`.Room.is_in`), but to these links."""
+    """Hand ``message`` to all who were in at number ``seq`` (:meth:`.Room.was_in`), but to these
+    links.
+    """
 
     message: ServerMessage
+    seq: int
     but: tuple[str, ...] = ()
 
 

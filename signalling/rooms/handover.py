@@ -185,8 +185,9 @@ class Handover:
             slot.queue = []
             change.vacate(slot)
         for control in wanted:
-            slot = self.slots.pop(control, Slot(control=control))
-            self.slots[control] = slot  # in the order of a room that was always like this
+            if control not in self.slots:
+                self.slots[control] = change.slots[control] = Slot(control=control)
+            slot = self.slots[control] = self.slots.pop(control)  # in the order of ``wanted``
             if not slot.granted:
                 change.end_at(slot, None)
         return self._settled(change)

@@ -187,8 +187,7 @@ class Membership:
     def resume(self, member: Member, join: Join) -> None:
         """The member goes on over ``join.link``."""
         assert join.resume is not None
-        was_away = member.away_since is not None
-        if not was_away:
+        if member.away_since is None:
             text = "your session goes on over another connection"
             self.delivery.effect(Close(member.link, Error("replaced", text)))
         self.roster.relink(member, join.link)

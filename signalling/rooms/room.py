@@ -80,10 +80,12 @@ class Room:
         """Whose present link this is, or whose last one."""
         return self._membership.roster.links.get(link)
 
-    def is_in(self, link: str) -> bool:
-        """Whether a :class:`.Broadcast` is for this link."""
+    def was_in(self, link: str, seq: int) -> bool:
+        """Whether a :class:`.Broadcast` of this number is for this link: who came in by the same
+        event may have come after it.
+        """
         member = self._membership.roster.links.get(link)
-        return member is not None and not member.waiting
+        return member is not None and not member.waiting and member.joined_seq < seq
 
     def missed(self, link: str, seq: int) -> list[ServerMessage]:
         """What was sent to the member of ``link`` after number ``seq``, as far as it is kept."""
