@@ -37,6 +37,7 @@ from signalling.messages import (
     Offer,
     PeerJoined,
     PeerLeft,
+    Role,
     ServerMessage,
     Welcome,
     decode_server,
@@ -108,6 +109,7 @@ class AiortcHost:
         self._rewrite = rewrite
         self._deaf = deaf
         self._replaced: list[RTCPeerConnection] = []
+        self._roles: dict[str, Role] = {}
         self.keep_peers = False
         """Whether viewers that the server lost keep their connection."""
         self.trickle: Callable[[str], list[str]] = lambda sdp: []
@@ -165,8 +167,10 @@ class AiortcHost:
             case Welcome(peers=viewers):
                 for viewer in viewers:
                     await self._invite(viewer)
-            case PeerJoined(peer=viewer):
-                await self._invite(viewer)
+            case PeerJoined(peer=viewer, role=role, away=False, waiting=False):
+                if self._roles.setdefault(viewer, role) == role:
+                    await self._invite(viewer)
+                self._roles[viewer] = role
             case PeerLeft(peer=viewer) if viewer in self.peers and not self.keep_peers:
                 self.channels.pop(viewer, None)
                 await self.peers.pop(viewer).close()

@@ -12,7 +12,7 @@ import contextlib
 import json
 import re
 from collections.abc import AsyncIterator
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import pytest
 import pytest_asyncio
@@ -27,6 +27,7 @@ from signalling.messages import (
     Error,
     ErrorCode,
     Hello,
+    Message,
     Offer,
     PeerJoined,
     PeerLeft,
@@ -212,10 +213,9 @@ async def test_closing_the_page_says_goodbye(stage: Stage) -> None:
     async with stage.silent_host() as host:
         page = await stage.open()
         async with asyncio.timeout(LONG):
-            assert isinstance(decode_server(await host.recv()), PeerJoined)
+            await told(host, PeerJoined)
             await page.close()
-            left = decode_server(await host.recv())
-        assert isinstance(left, PeerLeft)
+            left = await told(host, PeerLeft)
         assert left.reason == "bye"
 
 
@@ -403,12 +403,21 @@ async def test_offer_without_a_codec_in_common(stage: Stage) -> None:
         await state(page, "no-codec")
 
 
+_Message_T = TypeVar("_Message_T", bound=Message)
+
+
+async def told(host: ClientConnection, kind: type[_Message_T]) -> _Message_T:
+    """The next message of a kind that a silent host is told."""
+    async with asyncio.timeout(LONG):
+        while True:
+            message = decode_server(await host.recv())
+            if isinstance(message, kind):
+                return message
+
+
 async def viewer_of(host: ClientConnection) -> str:
     """The id of the viewer that a silent host is told of first."""
-    async with asyncio.timeout(LONG):
-        joined = decode_server(await host.recv())
-    assert isinstance(joined, PeerJoined)
-    return joined.peer
+    return (await told(host, PeerJoined)).peer
 
 
 async def test_offer_that_makes_no_sense(stage: Stage) -> None:
