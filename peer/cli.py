@@ -1,6 +1,6 @@
 """The ``playcast`` command: its options, and which module does what they ask for.
 
-``serve``, ``token`` and ``config`` are commands of other modules and are handed to them whole.
+``serve``, ``token``, ``login``, ``config`` and the like are other modules' and handed to them whole.
 Nothing heavy is imported before it is known to be needed.
 """
 
@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from peer import option_values as values
+from peer.cli_tokens import add_token_options
 
 EXAMPLES = """\
 examples:
@@ -24,6 +25,7 @@ examples:
   playcast doctor                     find out what is missing on this machine
   playcast serve --dev                signalling and the web viewer alone
   playcast token --role host          a token for that server
+  playcast login ISSUER               sign in where others' tokens come from
   playcast config check               is the configuration right?
 
 "playcast COMMAND --help" tells more about each, with examples.
@@ -93,6 +95,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from signalling.audit.command import main as run_audit
 
         return run_audit(words[1:])
+    if words[:1] in (["login"], ["logout"]):
+        from integrations.login_command import run_login, run_logout
+
+        return (run_login if words[0] == "login" else run_logout)(words[1:])
     if words[:1] in (["host"], ["view"]):
         from integrations.config.where import is_configured
 
@@ -182,6 +188,8 @@ def build_parser(
     # Listed for the help; main() hands them over before they are parsed.
     commands.add_parser("serve", help="serve the web viewer and signalling, without a host")
     commands.add_parser("token", help="make a token for a dev server of yours")
+    commands.add_parser("login", help="sign in to an issuer of tokens, to host with --login")
+    commands.add_parser("logout", help="end a login")
     commands.add_parser("config", help="check the configuration, or show it")
     commands.add_parser("audit", help="verify or export the audit log of a server")
     doctor = commands.add_parser(
@@ -293,6 +301,7 @@ def _add_host(host: argparse.ArgumentParser) -> None:
         )
     reach.add_argument("--signalling", metavar="URL", help="join this server (ws://, wss://)")
     reach.add_argument("--token", help="what that server asks for ($PLAYCAST_TOKEN)")
+    add_token_options(reach)
     reach.add_argument("--room", type=values.room, default="play", help="(%(default)s)")
     reach.add_argument(
         "--max-viewers", type=values.whole(1, 10_000), default=32, help="at a time (%(default)s)"
@@ -353,6 +362,7 @@ def _add_view(view: argparse.ArgumentParser) -> None:
     )
     _add_socket_options(reach, "127.0.0.1 for a link of this machine, else every address")
     reach.add_argument("--relay-only", action="store_true", help="by TURN servers alone")
+    add_token_options(reach)
 
     view.add_argument("--json", action="store_true", help="print one JSON object a second")
     _add_log_level(view)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from peer.host import Host
     from peer.hub import MediaHub
     from peer.signalling_client import SignallingClient
+    from peer.signalling_settings import TokenSource
     from peer.status import Status
     from peer.tracks import NativeTrack
 
@@ -73,16 +74,32 @@ def _check(options: argparse.Namespace) -> None:
             raise UsageError(f"--{given[0]} does not go with --source {options.source}: use x11")
     elif options.size and (options.source == "x11" or options.display or parts):
         raise UsageError("--size is the game's or the pattern's: of a display take a --region")
+    options.token_source = _token_source(options)
     if options.signalling:
-        options.token = options.token or os.environ.get("PLAYCAST_TOKEN")
-        if not options.token:
-            raise UsageError("--signalling needs --token (or $PLAYCAST_TOKEN): what lets you in")
+        options.token = options.token or os.environ.get("PLAYCAST_TOKEN") or ""
+        if not (options.token or options.token_source):
+            raise UsageError(
+                "--signalling needs --token (or $PLAYCAST_TOKEN), --token-command, --token-file or"
+                " --login: what lets you in"
+            )
         if options.port is not None:
             raise UsageError("--port is of our own server: it does not go with --signalling")
         if not options.signalling.startswith(("ws://", "wss://")):
             raise UsageError(f"--signalling takes ws:// or wss://, not {options.signalling!r}")
-    elif options.token:
+    elif options.token or options.token_source:
         raise UsageError("--token needs --signalling: our own server makes tokens itself")
+
+
+def _token_source(options: argparse.Namespace) -> TokenSource | None:
+    from peer.cli_tokens import token_source_of
+    from peer.signalling_settings import TokenUnavailable
+
+    try:
+        return token_source_of(options)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    except TokenUnavailable as error:
+        raise HostingError(f"--login: {error}") from error
 
 
 async def _run(options: argparse.Namespace) -> None:
@@ -110,7 +127,8 @@ async def _run(options: argparse.Namespace) -> None:
                 token=address.tokens["host"] if address else options.token,
                 room=options.room,
                 name=socket.gethostname()[:64],
-            )
+            ),
+            fresh_token=options.token_source,
         )
         status = stack.enter_context(status_for(sys.stdout, as_json=options.json))
         status.started(

@@ -45,7 +45,8 @@ class CommandTokens:
             raise TokenUnavailable(f"{name} cannot be run: {error.strerror}") from error
         except asyncio.CancelledError:
             # asyncio itself would wait for ever for what a command half started has started.
-            await _end(await starting)
+            with contextlib.suppress(OSError):
+                await _end(await starting)
             raise
         try:
             async with asyncio.timeout(self._timeout_s):

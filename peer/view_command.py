@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from peer.receiving import ReceivingConnection, ReceivingSettings
     from peer.recording import Recorder
     from peer.signalling_client import SignallingClient
+    from peer.signalling_settings import TokenSource
     from peer.view_report import ViewMeter
     from peer.view_status import ViewStatus
     from peer.viewing import Viewing
@@ -68,9 +69,14 @@ def run_view(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> ViewLink:
-    """The link. Raises :class:`UsageError` for what makes no sense."""
+    """The link. Raises :class:`UsageError` for what makes no sense, and :class:`ViewingError`."""
+    options.token_source = _token_source(options)
     try:
-        link = parse_link(options.link, os.environ.get("PLAYCAST_TOKEN"))
+        link = parse_link(
+            options.link,
+            os.environ.get("PLAYCAST_TOKEN"),
+            needs_token=options.token_source is None,
+        )
     except ValueError as error:
         raise UsageError(
             f"LINK: {error}. Take what playcast host prints, in quotes: "
@@ -87,6 +93,18 @@ def _check(options: argparse.Namespace) -> ViewLink:
     if options.fullscreen and not options.window:
         raise UsageError("--fullscreen is the window's: it needs --window")
     return link
+
+
+def _token_source(options: argparse.Namespace) -> TokenSource | None:
+    from peer.cli_tokens import token_source_of
+    from peer.signalling_settings import TokenUnavailable
+
+    try:
+        return token_source_of(options)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    except TokenUnavailable as error:
+        raise ViewingError(f"--login: {error}") from error
 
 
 class _View:
@@ -176,7 +194,8 @@ class _View:
         return SignallingClient(
             SignallingClientSettings(
                 url=link.websocket_url, token=link.token, room=link.room, role="viewer"
-            )
+            ),
+            fresh_token=self._options.token_source,
         )
 
     # What is done with the picture ----------------------------------------------------------------

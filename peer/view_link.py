@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 _SOCKET = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 _ROOM = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_TOKEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+_TOKEN = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+){2,3}")  # a JWT, or an invitation
 _MAX_TOKEN = 8192
 
 
@@ -26,9 +26,10 @@ class ViewLink:
     websocket_url: str
     room: str
     token: str
+    """Empty where the tokens come from elsewhere."""
 
 
-def parse_link(text: str, token: str | None = None) -> ViewLink:
+def parse_link(text: str, token: str | None = None, *, needs_token: bool = True) -> ViewLink:
     """Read a link; `token` is taken when the link has none. ValueError says what is wrong."""
     try:
         parts = urlsplit(text.strip())
@@ -50,12 +51,12 @@ def parse_link(text: str, token: str | None = None) -> ViewLink:
         raise ValueError("the room is missing from the link")
     if not _ROOM.fullmatch(room):
         raise ValueError("the room's name may only have letters, digits, - and _ (64 at most)")
-    if not given:
+    if not given and needs_token:
         raise ValueError(
             "the token is missing from the link: a shell cuts the link off at & unless it is in"
             " quotes; $PLAYCAST_TOKEN may hold it too"
         )
-    if len(given) > _MAX_TOKEN or not _TOKEN.fullmatch(given):
+    if given and (len(given) > _MAX_TOKEN or not _TOKEN.fullmatch(given)):
         raise ValueError("the token is cut short or mangled")
     if parts.scheme in ("ws", "wss"):
         page = urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
