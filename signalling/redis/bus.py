@@ -20,8 +20,10 @@ from itertools import islice
 from typing import Any, Self
 
 from ..bus import BusUnavailable, Replica, Subscription
+from ..limits import Limits
 from ..rooms.events import RoomEvent
 from .client import RedisClient, RedisSettings, open_client
+from .rate_limiter import SharedRateLimiter
 from .servers import Servers
 from .session import FAILURES, Session
 from .shared_room import Server, SharedRoom
@@ -51,6 +53,7 @@ class RedisBus:
         self._servers = Servers(settings, client, name)
         self._rooms: dict[str, SharedRoom] = {}
         self._left: list[SharedRoom] = []
+        self._limiters: list[SharedRateLimiter] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._telling: asyncio.Task[None] | None = None
         self._runner: asyncio.Task[None] | None = None
@@ -125,10 +128,19 @@ class RedisBus:
             self._session.lose(error)
             raise BusUnavailable(f"Redis: {error}") from None
 
+    def rate_limiter(self, limits: Limits) -> SharedRateLimiter:
+        """A limiter whose counts are those of all servers. Ends with the bus."""
+        client, prefix = self._client, self._settings.prefix
+        limiter = SharedRateLimiter(client, prefix, limits.rates, limits.max_keys)
+        self._limiters.append(limiter)
+        return limiter
+
     async def close(self) -> None:
         if self._closed:
             return
         self._closed = True
+        for limiter in self._limiters:
+            await limiter.close()
         for shared in self._rooms.values():
             shared.replicas.clear()
         if self.available:

@@ -11,6 +11,7 @@ import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -39,6 +40,16 @@ class RedisSettings:
     url: str = field(repr=False)
     """:data:`FORMS`, each with ``USER:PASSWORD@`` before the first host where Redis wants it, and
     ``/DATABASE`` after the rest (not with Cluster)."""
+
+    ca_file: Path | None = None
+    """The authorities (PEM) whose certificates Redis may show, with ``rediss``; ``None``: those of
+    the system."""
+
+    cert_file: Path | None = None
+    """The certificate (PEM) that this server shows, where Redis asks for one, …"""
+
+    key_file: Path | None = None
+    """… and its key."""
 
     prefix: str = "playcast:"
     """How every key and channel begins: what the ACL user may touch."""
@@ -71,7 +82,17 @@ class RedisSettings:
     Redis after half as many."""
 
     def __post_init__(self) -> None:
-        self.address  # noqa: B018 - raises what is wrong with it
+        address = self.address
+        for name in ("ca_file", "cert_file", "key_file"):
+            path = getattr(self, name)
+            if path is None:
+                continue
+            if not address.tls:
+                raise ValueError(f"{name}: is for TLS, rediss://")
+            if not path.is_file():
+                raise ValueError(f"{name}: {path} is not a file")
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("key_file: a certificate and its key go together")
         if not re.fullmatch(r"[A-Za-z0-9_.:-]{1,64}", self.prefix):
             raise ValueError("prefix: takes 1 to 64 letters, digits and _ . : -")
         for name in (
@@ -177,9 +198,7 @@ class RedisClient(Protocol):
 def open_client(settings: RedisSettings) -> RedisClient:
     """A client that has not connected yet."""
     address = settings.address
-    options: dict[str, Any] = {
-        "username": address.username,
-        "password": address.password,
+    common: dict[str, Any] = {
         "protocol": 2,
         "socket_timeout": settings.timeout_s,
         "socket_connect_timeout": settings.timeout_s,
@@ -187,27 +206,35 @@ def open_client(settings: RedisSettings) -> RedisClient:
         "retry": Retry(NoBackoff(), 0),
         # CLIENT SETINFO, which Redis 7.0 does not know and an ACL user may not have.
         "driver_info": None,
+        **_tls(settings),
     }
+    options = {**common, "username": address.username, "password": address.password}
     if address.kind == "cluster":
         return _ClusterClient(address, options)
     options["db"] = address.database
     if address.kind == "sentinel":
         sentinel = Sentinel(  # type: ignore[no-untyped-call]
-            list(address.hosts),
-            sentinel_kwargs={
-                "protocol": 2,
-                "socket_timeout": settings.timeout_s,
-                "socket_connect_timeout": settings.timeout_s,
-                "retry": Retry(NoBackoff(), 0),
-                "driver_info": None,
-                "ssl": address.tls,
-            },
-            ssl=address.tls,
-            **options,
+            list(address.hosts), sentinel_kwargs=common, **options
         )
         return _SingleClient(sentinel.master_for(address.service), sentinel.sentinels)
     host, port = address.hosts[0]
-    return _SingleClient(Redis(host=host, port=port, ssl=address.tls, **options))
+    return _SingleClient(Redis(host=host, port=port, **options))
+
+
+def _tls(settings: RedisSettings) -> dict[str, Any]:
+    if not settings.address.tls:
+        return {}
+    files = {
+        "ssl_ca_certs": settings.ca_file,
+        "ssl_certfile": settings.cert_file,
+        "ssl_keyfile": settings.key_file,
+    }
+    return {
+        "ssl": True,
+        "ssl_cert_reqs": "required",
+        "ssl_check_hostname": True,
+        **{name: str(path) for name, path in files.items() if path is not None},
+    }
 
 
 class _SingleClient:
@@ -236,11 +263,9 @@ class _ClusterClient:
     """A cluster: scripts go to the node of their keys; any node hears what any other publishes."""
 
     def __init__(self, address: RedisAddress, options: dict[str, Any]) -> None:
-        self._tls = address.tls
         self._options = options
         self._cluster = RedisCluster(
             startup_nodes=[ClusterNode(host, port) for host, port in address.hosts],
-            ssl=address.tls,
             **options,
         )
 
@@ -255,7 +280,7 @@ class _ClusterClient:
         nodes = self._cluster.get_primaries()
         node = random.choice(nodes)
         port = int(node.port)
-        return await _connect(Redis(host=node.host, port=port, ssl=self._tls, **self._options))
+        return await _connect(Redis(host=node.host, port=port, **self._options))
 
     async def close(self) -> None:
         await self._cluster.aclose()

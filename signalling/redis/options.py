@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import argparse
 import os
+from pathlib import Path
 
-from ..bus import Bus
 from ..identity_options import UsageError
 from .bus import RedisBus
 from .client import FORMS, RedisSettings
+from .watch import BusWatch
 
 URL_VARIABLE = "PLAYCAST_REDIS"
+
+_OPTIONS = {
+    "url": "--redis",
+    "prefix": "--redis-prefix",
+    "ca_file": "--redis-ca",
+    "cert_file": "--redis-cert",
+    "key_file": "--redis-key",
+}
 
 
 def add_redis_options(serve: argparse.ArgumentParser) -> None:
@@ -23,6 +32,12 @@ def add_redis_options(serve: argparse.ArgumentParser) -> None:
         default=os.environ.get(URL_VARIABLE),
         help=f"{FORMS}; if it has a password, better in the variable {URL_VARIABLE}",
     )
+    for name, what in (
+        ("ca", "the authorities (PEM) that may vouch for Redis, instead of the system's"),
+        ("cert", "the certificate (PEM) to show to Redis, where it asks for one"),
+        ("key", "its key"),
+    ):
+        options.add_argument(f"--redis-{name}", metavar="FILE", type=Path, help=what)
     options.add_argument(
         "--redis-prefix",
         metavar="TEXT",
@@ -38,19 +53,27 @@ def add_redis_options(serve: argparse.ArgumentParser) -> None:
     )
 
 
-async def bus_of(options: argparse.Namespace) -> Bus | None:
+async def bus_of(
+    options: argparse.Namespace, *, watch: BusWatch | None = None, resume_window_s: float = 0.0
+) -> RedisBus | None:
     """The bus that the options ask for, connected; the caller's to close. ``None``: no Redis.
 
-    Raises :class:`UsageError`, or :class:`.bus.BusUnavailable`.
+    ``resume_window_s``: how long clients may take to come back. Raises :class:`UsageError`, or
+    :class:`.bus.BusUnavailable`.
     """
     if not options.redis:
         return None
     try:
         settings = RedisSettings(
-            url=options.redis, prefix=options.redis_prefix, lease_s=options.redis_lease
+            url=options.redis,
+            ca_file=options.redis_ca,
+            cert_file=options.redis_cert,
+            key_file=options.redis_key,
+            prefix=options.redis_prefix,
+            lease_s=options.redis_lease,
+            window_s=max(RedisSettings.window_s, 2 * resume_window_s),
         )
     except ValueError as error:
         field, _, wrong = str(error).partition(": ")
-        name = {"url": "--redis", "prefix": "--redis-prefix"}.get(field, "--redis-lease")
-        raise UsageError(f"{name}: {wrong}") from None
-    return await RedisBus.connect(settings)
+        raise UsageError(f"{_OPTIONS.get(field, '--redis-lease')}: {wrong}") from None
+    return await RedisBus.connect(settings, watch=watch)

@@ -145,7 +145,7 @@ if position > n then
     if q > tonumber(redis.call('HGET', seq, owner) or 0) then
       redis.call('HSET', seq, owner, q)
     end
-    if redis.call('HEXISTS', servers, owner) == 0 then redis.call('HSET', servers, owner, '-') end
+    if not redis.call('HGET', servers, owner) then redis.call('HSET', servers, owner, '-') end
   end
   finish()
 elseif position >= 0 and event_at(position) ~= at then
@@ -256,7 +256,7 @@ EXIT = (
 -- ARGV: q, start and end of an Away. This server takes part no more. What the last one leaves
 -- behind is there for as long as somebody may come back.
 if not takes_part() then return 0 end
-if n == 0 and redis.call('HLEN', servers) == 1 then
+if n == 0 and #redis.call('HKEYS', servers) == 1 then
   redis.call('DEL', unpack(KEYS))
 elseif not settling then
   lose_links(server, ARGV[6], ARGV[7], ARGV[8])

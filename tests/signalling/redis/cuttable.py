@@ -10,9 +10,12 @@ class CuttableClient:
         self._client = client
         self._listeners = []
         self.cut = False
+        self.refused = 0
+        """Calls since it was cut."""
 
     async def run(self, *arguments):
         if self.cut:
+            self.refused += 1
             raise RedisConnectionError("cut")
         return await self._client.run(*arguments)
 
