@@ -58,7 +58,7 @@ class Bus(Protocol):
         """Whether it can be reached, as far as is known."""
 
     async def publish(self, room: str, event: RoomEvent) -> None:
-        """Put ``event`` at the end of the room's stream."""
+        """Put ``event`` at the end of the room's stream. For who has subscribed the room here."""
 
     async def subscribe(self, room: str, replica: Replica) -> Subscription:
         """Restore the room's state, if it has one, and deliver every later event, none missing and

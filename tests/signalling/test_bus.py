@@ -6,10 +6,10 @@ import itertools
 import pytest
 
 from signalling.bus import MemoryBus
-from signalling.messages import Answer
+from signalling.messages import Chat
 from signalling.redis.bus import RedisBus
 from signalling.redis.client import RedisSettings
-from signalling.rooms import Join, Leave, Relay
+from signalling.rooms import Away, Join, Leave, Room, Say
 
 from .redis import server as redis_server
 
@@ -40,141 +40,193 @@ async def buses(request):
     await there.close()
 
 
-class Heard(list):
-    """What a subscription delivered; can be waited for."""
+class Copy:
+    """A replica that remembers what it was told; can be waited for."""
 
     def __init__(self):
+        self.room = Room("r")
+        self.events = []
+        self.mine = []
         self._more = asyncio.Event()
 
-    def __call__(self, event):
-        self.append(event)
+    def deliver(self, event, mine):
+        self.room.apply(event)
+        self.events.append(event)
+        self.mine.append(mine)
         self._more.set()
+
+    def snapshot(self):
+        return self.room.snapshot()
+
+    def restore(self, snapshot):
+        assert not self.events
+        self.room.restore(snapshot)
 
     async def until(self, last):
         async with asyncio.timeout(DEADLINE_S):
-            while last not in self:
+            while last not in self.events:
                 self._more.clear()
                 await self._more.wait()
-        return self
+        return self.events
 
 
-END = Relay("-", Answer("-", "end"))
+def join(link, role="viewer"):
+    return Join(link=link, at=1.0, subject=link, role=role)
+
+
+def say(link, text):
+    return Say(link, 1.0, Chat(text))
+
+
+END = say("-", "end")
 
 
 async def test_every_subscriber_gets_every_event_in_one_order(buses):
     here, there = buses
-    first, second, third = Heard(), Heard(), Heard()
+    first, second, third = Copy(), Copy(), Copy()
     await there.subscribe("r", first)
     await there.subscribe("r", second)
     await here.subscribe("r", third)
-    events = [Join("h", "host"), Join("v", "viewer"), Relay("v", Answer("h", "s")), END]
+    events = [join("h", "host"), join("v"), say("v", "hello"), END]
     for event in events:
         await here.publish("r", event)
-    for heard in (first, second, third):
-        assert await heard.until(END) == events
+    for copy in (first, second, third):
+        assert await copy.until(END) == events
+        assert copy.room.state == first.room.state
+    assert list(first.room.state.members) == ["h", "v"]
 
 
 async def test_events_of_two_publishers_have_one_order(buses):
     here, there = buses
-    first, second = Heard(), Heard()
+    first, second = Copy(), Copy()
     await here.subscribe("r", first)
     await there.subscribe("r", second)
 
     async def talk(bus, name):
         for i in range(100):
-            await bus.publish("r", Relay(name, Answer("h", str(i))))
+            await bus.publish("r", say(name, str(i)))
 
     await asyncio.gather(talk(here, "a"), talk(there, "b"), talk(here, "c"))
     await here.publish("r", END)
     assert await first.until(END) == await second.until(END)
     for name in "abc":
-        said = [event.message.sdp for event in first if event.source == name]
+        said = [event.message.text for event in first.events if event.link == name]
         assert said == [str(i) for i in range(100)]
+
+
+async def test_one_of_all_is_to_do_what_is_done_once(buses):
+    here, there = buses
+    first, second = Copy(), Copy()
+    await here.subscribe("r", first)
+    await there.subscribe("r", second)
+    for bus, link in ((here, "a"), (there, "b"), (here, "c")):
+        await bus.publish("r", join(link))
+    await here.publish("r", END)
+    for copy in (first, second):
+        await copy.until(END)
+    if here is there:
+        assert any(first.mine)
+        assert any(second.mine) is (not isinstance(here, MemoryBus))
+    else:
+        assert [a != b for a, b in zip(first.mine, second.mine, strict=True)] == [True] * 4
 
 
 async def test_rooms_are_apart(buses):
     here, there = buses
-    seen = Heard()
-    await there.subscribe("r", seen)
-    await here.publish("other", Join("h", "host"))
+    copy, other = Copy(), Copy()
+    await there.subscribe("r", copy)
+    await here.subscribe("r", Copy())
+    await here.subscribe("other", other)
+    await here.publish("other", join("h", "host"))
+    await other.until(join("h", "host"))
     await here.publish("r", END)
-    assert await seen.until(END) == [END]
+    assert await copy.until(END) == [END]
 
 
-async def test_who_subscribes_late_learns_who_is_in_oldest_first(buses):
+async def test_who_subscribes_late_becomes_what_the_others_are(buses):
     here, there = buses
-    for event in (
-        Join("h", "host"),
-        Join("gone", "viewer"),
-        Join("v", "viewer", "Vi"),
-        Relay("v", Answer("h", "s")),
-        Leave("gone", "bye"),
-    ):
+    first, late = Copy(), Copy()
+    await here.subscribe("r", first)
+    for event in (join("h", "host"), join("gone"), join("v"), say("v", "hello"), Away("v", 2.0)):
         await here.publish("r", event)
-    seen = Heard()
-    await there.subscribe("r", seen)
-    assert seen == [Join("h", "host"), Join("v", "viewer", "Vi")]
-    await here.publish("r", Leave("v", "lost"))
-    await seen.until(Leave("v", "lost"))
-    assert seen[2:] == [Leave("v", "lost")]
+    await here.publish("r", Leave("gone", 3.0, "bye"))
+    await here.publish("r", END)
+    await first.until(END)
+    await there.subscribe("r", late)
+    assert late.room.state == first.room.state
+    assert late.room.state.members["v"].away_since == 2.0
+    again = join("w")
+    await there.publish("r", again)
+    await first.until(again)
+    await late.until(again)
+    assert late.events[-1] == again
+    assert late.room.state == first.room.state
 
 
 async def test_who_subscribes_while_others_talk_misses_nothing_and_gets_nothing_twice(buses):
     here, there = buses
-    whole = Heard()
+    whole = Copy()
     await here.subscribe("r", whole)
 
     async def come():
         for i in range(60):
-            await here.publish("r", Join(f"v{i}", "viewer"))
+            await here.publish("r", join(f"v{i}"))
 
     talking = asyncio.create_task(come())
-    late = []
+    copies = []
     for _ in range(10):
-        heard = Heard()
-        await there.subscribe("r", heard)
-        late.append(heard)
+        copy = Copy()
+        await there.subscribe("r", copy)
+        copies.append(copy)
         await asyncio.sleep(0)
     await talking
     await here.publish("r", END)
-    for heard in (whole, *late):
-        assert await heard.until(END) == [*(Join(f"v{i}", "viewer") for i in range(60)), END]
+    for copy in (whole, *copies):
+        await copy.until(END)
+        assert copy.room.state == whole.room.state
+    assert list(whole.room.state.members) == [f"v{i}" for i in range(60)]
 
 
 async def test_a_closed_subscription_gets_nothing_more(buses):
     here, there = buses
-    closed, kept = Heard(), Heard()
+    closed, kept = Copy(), Copy()
+    await here.subscribe("r", Copy())
     subscription = await there.subscribe("r", closed)
     await there.subscribe("r", kept)
     await subscription.close()
     await subscription.close()
-    await here.publish("r", Join("h", "host"))
-    assert await kept.until(Join("h", "host")) == [Join("h", "host")]
-    assert closed == []
+    await here.publish("r", join("h", "host"))
+    assert await kept.until(join("h", "host")) == [join("h", "host")]
+    assert closed.events == []
 
 
-async def test_a_room_that_all_have_left_leaves_nothing_behind():
+async def test_the_directory_is_everybodys(buses):
+    here, there = buses
+    await here.announce("r", b"first")
+    await here.announce("q", b"other")
+    await here.announce("r", b"second")
+    await until(lambda: there.announced(), {"r": b"second", "q": b"other"})
+    await there.announce("r", None)
+    await until(lambda: here.announced(), {"q": b"other"})
+
+
+async def until(ask, expected):
+    async with asyncio.timeout(DEADLINE_S):
+        while await ask() != expected:  # noqa: ASYNC110  # there is nothing to wait on
+            await asyncio.sleep(0.005)
+
+
+async def test_a_bus_says_whether_it_can_be_reached(buses):
+    assert all(bus.available for bus in buses)
+
+
+async def test_a_room_that_nobody_follows_leaves_nothing_behind():
     bus = MemoryBus()
-    subscription = await bus.subscribe("r", lambda event: None)
-    await bus.publish("r", Join("h", "host"))
-    await bus.publish("r", Leave("h", "bye"))
+    subscription = await bus.subscribe("r", Copy())
+    await bus.publish("r", join("h", "host"))
     await subscription.close()
-    await bus.publish("nobody", Relay("x", Answer("y", "s")))
-    assert not bus._rooms
-
-
-async def test_a_room_that_all_have_left_leaves_nothing_in_redis(redis):
-    here = await RedisBus.connect(RedisSettings(url=redis.url, prefix="behind:"))
-    there = await RedisBus.connect(RedisSettings(url=redis.url, prefix="behind:"))
-    subscriptions = [await bus.subscribe("r", lambda event: None) for bus in (here, there)]
-    await here.publish("r", Join("h", "host"))
-    with redis.client() as client:
-        assert client.keys("behind:*")
-        await here.publish("r", Leave("h", "bye"))
-        for subscription in subscriptions:
-            await subscription.close()
-        await here.publish("nobody", Relay("x", Answer("y", "s")))
-        assert not client.keys("behind:*")
-    assert not here._rooms
-    await here.close()
-    await there.close()
+    await bus.publish("nobody", END)
+    late = Copy()
+    await bus.subscribe("r", late)
+    assert late.room.empty
+    assert set(bus._rooms) == {"r"}

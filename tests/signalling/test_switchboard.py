@@ -1,21 +1,50 @@
 import asyncio
+from hashlib import sha256
 
+import msgspec
 import pytest
 
 from signalling.bus import BusUnavailable, MemoryBus
-from signalling.messages import Answer, Error, Offer, PeerJoined, PeerLeft, Welcome
-from signalling.rooms import Join, Leave
+from signalling.messages import (
+    Answer,
+    Chat,
+    ChatMessage,
+    Configure,
+    Done,
+    Error,
+    Invite,
+    Offer,
+    PeerJoined,
+    PeerLeft,
+    RoomSettings,
+    Welcome,
+    decode_server,
+)
+from signalling.rooms import Away, Join, Resume, RoomCard
 from signalling.switchboard import Switchboard
 
 
-class RecordingPeer:
+class Client:
+    """Remembers what the switchboard wanted of it."""
+
     def __init__(self):
-        self.sent = []
+        self.frames = []
+        self.received = []
+        self.invitations = []
         self.closed = []
         self.probed = 0
+        self._more = asyncio.Event()
 
-    def send(self, message):
-        self.sent.append(message)
+    def deliver(self, frame):
+        self.frames.append(frame)
+        self.received.append(decode_server(frame))
+        self._more.set()
+
+    def welcome(self, message):
+        self.received.append(message)
+
+    def invite(self, request, role):
+        self.invitations.append((request, role))
 
     def close(self, error):
         self.closed.append(error)
@@ -23,50 +52,281 @@ class RecordingPeer:
     def probe(self):
         self.probed += 1
 
-    def take(self):
-        sent, self.sent = self.sent, []
-        return sent
+    def take(self, *kinds):
+        taken = [message for message in self.received if not kinds or isinstance(message, kinds)]
+        self.received = []
+        return taken
+
+    async def until(self, kind):
+        async with asyncio.timeout(10):
+            while not (taken := self.take(kind)):
+                self._more.clear()
+                await self._more.wait()
+        return taken
 
 
-async def test_host_and_viewer_meet_across_two_servers():
+class Clock:
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+class Sink:
+    def __init__(self):
+        self.types = []
+
+    def put(self, record):
+        self.types.append(record.type)
+
+
+def hashed(secret):
+    return sha256(secret.encode()).hexdigest()
+
+
+def joining(link, role="viewer", **options):
+    options = {"subject": f"sub-{link}", "secret_hash": hashed(link), "at": 1000.0, **options}
+    return Join(link=link, role=role, **options)
+
+
+async def enter(board, link, role="viewer", **options):
+    client = Client()
+    await board.join("r", joining(link, role, **options), client)
+    return client
+
+
+def resuming(link, peer, **options):
+    resume = Resume(peer, hashed(peer), options.pop("seq", 0))
+    return joining(link, subject=f"sub-{peer}", resume=resume, **options)
+
+
+@pytest.fixture
+async def make():
+    """Makes switchboards; closes them after the test."""
+    boards = []
+
+    def make(bus, **options):
+        options = {"clock": Clock(), **options}
+        boards.append(Switchboard(bus, **options))
+        return boards[-1]
+
+    yield make
+    for board in boards:
+        await board.close()
+
+
+# Effects ----------------------------------------------------------------------------------------
+
+
+async def test_host_and_viewer_meet_across_two_servers(make):
     bus = MemoryBus()
-    here, there = Switchboard(bus), Switchboard(bus)
-    host, viewer = RecordingPeer(), RecordingPeer()
-    await here.join("r", Join("h", "host"), host)
-    await there.join("r", Join("v", "viewer"), viewer)
-    assert viewer.take() == [Welcome("v", "r", "viewer", True, ["h"])]
-    assert host.take() == [Welcome("h", "r", "host", True), PeerJoined("v", "viewer")]
+    here, there = make(bus), make(bus)
+    host = await enter(here, "h", "host")
+    viewer = await enter(there, "v", name="Vi")
+    (welcome,) = viewer.take(Welcome)
+    assert (welcome.peer, welcome.host_present, welcome.peers) == ("v", True, ["h"])
+    (joined,) = host.take(PeerJoined)
+    assert (joined.peer, joined.name) == ("v", "Vi")
 
-    await here.relay("r", "h", Offer("v", "offer"))
-    await there.relay("r", "v", Answer("h", "answer"))
-    assert viewer.take() == [Offer("h", "offer")]
-    assert host.take() == [Answer("v", "answer")]
+    await here.say("r", "h", Offer("v", "offer"))
+    await there.say("r", "v", Answer("h", "answer"))
+    (offer,) = viewer.take(Offer)
+    assert (offer.peer, offer.sdp) == ("h", "offer")
+    (answer,) = host.take()
+    assert (answer.peer, answer.sdp) == ("v", "answer")
 
-    await here.leave("r", Leave("h", "bye"))
-    assert viewer.take() == [PeerLeft("h", "host", "bye")]
+    await here.leave("r", "h", "bye")
+    (left,) = viewer.take(PeerLeft)
+    assert (left.peer, left.reason) == ("h", "bye")
     assert host.take() == []
 
 
-async def test_a_second_host_on_another_server_is_refused_where_it_is():
+async def test_what_everyone_is_told_is_encoded_once(make):
     bus = MemoryBus()
-    here, there = Switchboard(bus), Switchboard(bus)
-    first, second = RecordingPeer(), RecordingPeer()
-    await here.join("r", Join("h1", "host"), first)
-    await there.join("r", Join("h2", "host"), second)
+    board = make(bus)
+    clients = [await enter(board, f"v{number}") for number in range(5)]
+    for client in clients:
+        client.frames.clear()
+    await board.say("r", "v0", Chat("hello"))
+    frames = [client.frames[0] for client in clients]
+    assert all(frame is frames[0] for frame in frames)
+    assert isinstance(decode_server(frames[0]), ChatMessage)
+
+
+async def test_a_second_host_on_another_server_is_refused_where_it_is(make):
+    bus = MemoryBus()
+    here, there = make(bus), make(bus)
+    first = await enter(here, "h1", "host")
+    second = await enter(there, "h2", "host")
     assert [error.code for error in second.closed] == ["room-taken"]
     assert (first.closed, first.probed, second.probed) == ([], 1, 0)
 
 
-async def test_an_empty_room_is_forgotten():
+async def test_an_error_reaches_only_its_sender(make):
+    board = make(MemoryBus())
+    host, viewer = await enter(board, "h", "host"), await enter(board, "v")
+    host.take(), viewer.take()
+    await board.say("r", "v", Offer("h", "sdp"))
+    assert host.take() == []
+    (error,) = viewer.take()
+    assert isinstance(error, Error)
+    assert error.code == "forbidden"
+
+
+async def test_an_invitation_is_made_where_it_is_asked_for(make):
     bus = MemoryBus()
-    board = Switchboard(bus)
-    peers = {"h": RecordingPeer(), "v": RecordingPeer()}
-    await board.join("r", Join("h", "host"), peers["h"])
-    await board.join("r", Join("v", "viewer"), peers["v"])
-    await board.leave("r", Leave("h", "bye"))
+    here, there = make(bus), make(bus)
+    host = await enter(here, "h", "host")
+    admin = await enter(there, "a", "admin")
+    request = Invite("player", 60.0, id="1")
+    await there.say("r", "a", request)
+    assert (host.invitations, admin.invitations) == ([], [(request, "player")])
+
+
+async def test_of_two_servers_one_records(make):
+    bus = MemoryBus()
+    first, second = Sink(), Sink()
+    here, there = make(bus, records=first), make(bus, records=second)
+    await enter(here, "h", "host")
+    await enter(there, "v")
+    assert (first.types, second.types) == (["room.opened", "stream.started", "viewer.joined"], [])
+
+
+# Coming back ------------------------------------------------------------------------------------
+
+
+async def test_a_client_goes_on_with_its_session_on_another_server(make):
+    bus = MemoryBus()
+    here, there = make(bus), make(bus)
+    host = await enter(here, "h", "host")
+    await enter(here, "v")
+    await here.leave("r", "v", None)
+    assert [message.away for message in host.take(PeerJoined)] == [False, True]
+    await here.say("r", "h", Offer("v", "missed"))
+    returned = Client()
+    await there.join("r", resuming("v2", "v"), returned)
+    welcome, *missed = returned.take()
+    assert (welcome.peer, welcome.resumed, welcome.complete) == ("v", True, True)
+    assert [message.sdp for message in missed if isinstance(message, Offer)] == ["missed"]
+    await here.say("r", "h", Offer("v", "next"))
+    assert [message.sdp for message in returned.take()] == ["next"]
+
+
+async def test_the_connection_that_is_replaced_is_told_and_says_nothing_more(make):
+    bus = MemoryBus()
+    here, there = make(bus), make(bus)
+    host = await enter(here, "h", "host")
+    old = await enter(here, "v")
+    new = Client()
+    await there.join("r", resuming("v2", "v"), new)
+    assert [error.code for error in old.closed] == ["replaced"]
+    host.take()
+    await here.say("r", "v", Answer("h", "of the old one"))
+    await here.leave("r", "v", None)
+    assert host.take() == []
+    assert here.rooms["r"].member("v2").away_since is None
+
+
+async def test_a_room_is_kept_for_those_who_are_away(make):
+    clock = Clock()
+    bus = MemoryBus()
+    board = make(bus, clock=clock, resume_window_s=20.0)
+    await enter(board, "h", "host", settings=RoomSettings(title="Doom"))
+    await board.leave("r", "h", None)
     assert set(board.rooms) == {"r"}
-    await board.leave("r", Leave("v", "bye"))
-    await board.leave("r", Leave("v", "bye"))
+    clock.now += 19
+    await board.tick()
+    back = Client()
+    await board.join("r", resuming("h2", "h", role="host", at=clock.now), back)
+    assert back.received[0].resumed
+    await board.leave("r", "h2", None)
+    clock.now += 20
+    await board.tick()
+    await until(lambda: not board.rooms)
+    assert not bus._rooms
+
+
+async def test_what_is_due_happens_by_itself(make):
+    loop = asyncio.get_running_loop()
+    board = make(MemoryBus(), clock=lambda: 1000.0 + loop.time() - start, resume_window_s=0.05)
+    start = loop.time()
+    host = await enter(board, "h", "host")
+    await enter(board, "v")
+    await board.leave("r", "v", None)
+    (left,) = await host.until(PeerLeft)
+    assert (left.peer, left.reason) == ("v", "lost")
+
+
+async def test_a_client_whom_others_put_out_is_told_to_come_again(make):
+    bus = MemoryBus()
+    board = make(bus)
+    host, viewer = await enter(board, "h", "host"), await enter(board, "v")
+    await bus.publish("r", Away("v", 1000.0))
+    assert [(error.code, error.retry) for error in viewer.closed] == [("internal", True)]
+    assert host.take()[-1].away
+    await board.leave("r", "v", None)
+    back = Client()
+    await board.join("r", resuming("v2", "v"), back)
+    assert back.received[0].resumed
+
+
+# A copy that has to begin anew ------------------------------------------------------------------
+
+
+async def line_of(board):
+    """The replica that the bus sees."""
+    return board._lines["r"]
+
+
+async def test_clients_get_what_their_server_missed_and_those_that_are_not_in_it_are_closed(make):
+    ahead, behind = make(MemoryBus()), make(MemoryBus())
+    for board in (ahead, behind):
+        board.clients = {
+            "h": await enter(board, "h", "host"),
+            "v": await enter(board, "v"),
+        }
+    host, viewer = behind.clients["h"], behind.clients["v"]
+    lost = await enter(behind, "lost")
+    for number in range(10):  # more than the other has numbered
+        await ahead.say("r", "h", Offer("v", str(number)))
+    for client in (host, viewer, lost):
+        client.take()
+    (await line_of(behind)).restore(ahead.rooms["r"].snapshot())
+    assert viewer.take(Offer)[-1].sdp == "9"
+    assert [error.code for error in lost.closed] == ["internal"]
+    assert host.closed == viewer.closed == []
+
+
+async def test_a_snapshot_of_another_release_is_refused_in_words(make, caplog):
+    board = make(MemoryBus())
+    viewer = await enter(board, "v")
+    state = msgspec.structs.replace(board.rooms["r"].state, version=99)
+    (await line_of(board)).restore(msgspec.msgpack.encode(state))
+    assert [(error.code, error.retry) for error in viewer.closed] == [("internal", True)]
+    assert "version 99" in caplog.text
+    with pytest.raises(BusUnavailable, match="one release"):
+        await enter(board, "w")
+
+
+# Rooms that come and go -------------------------------------------------------------------------
+
+
+async def until(true):
+    async with asyncio.timeout(10):
+        while not true():  # noqa: ASYNC110  # there is nothing to wait on
+            await asyncio.sleep(0)
+
+
+async def test_an_empty_room_is_forgotten(make):
+    bus = MemoryBus()
+    board = make(bus)
+    await enter(board, "h", "host")
+    await enter(board, "v")
+    await board.leave("r", "h", "bye")
+    assert set(board.rooms) == {"r"}
+    await board.leave("r", "v", "bye")
+    await board.leave("r", "v", "bye")
     assert not board.rooms
     assert not bus._rooms
 
@@ -78,23 +338,22 @@ class SlowBus(MemoryBus):
         await asyncio.sleep(0)
         await super().publish(room, event)
 
-    async def subscribe(self, room, deliver):
+    async def subscribe(self, room, replica):
         await asyncio.sleep(0)
-        return await super().subscribe(room, deliver)
+        return await super().subscribe(room, replica)
 
 
-async def test_joins_and_leaves_at_the_same_time_subscribe_once_and_leave_nothing():
+async def test_joins_and_leaves_at_the_same_time_subscribe_once_and_leave_nothing(make):
     bus = SlowBus()
-    board = Switchboard(bus)
+    board = make(bus)
 
-    async def visit(peer):
-        visitor = RecordingPeer()
-        await board.join("r", Join(peer, "viewer"), visitor)
-        await board.leave("r", Leave(peer, "bye"))
-        assert visitor.sent == [Welcome(peer, "r", "viewer", False)]
+    async def visit(link):
+        visitor = await enter(board, link)
+        await board.leave("r", link, "bye")
+        assert isinstance(visitor.received[0], Welcome)
 
     await asyncio.gather(*(visit(f"v{number}") for number in range(20)))
-    assert not board.rooms
+    await until(lambda: not board.rooms)
     assert not bus._rooms
 
 
@@ -103,36 +362,102 @@ class DeadBus(MemoryBus):
         raise BusUnavailable("no route")
 
 
-async def test_a_dead_bus_is_reported_on_join_and_survived_on_leave():
-    board = Switchboard(DeadBus())
-    peer = RecordingPeer()
+@pytest.mark.parametrize("reason", ["bye", None])
+async def test_a_dead_bus_is_reported_on_join_and_survived_on_leave(make, reason):
+    board = make(DeadBus())
     with pytest.raises(BusUnavailable):
-        await board.join("r", Join("v", "viewer"), peer)
-    await board.leave("r", Leave("v", "lost"))
+        await enter(board, "v")
+    await board.leave("r", "v", reason)
     assert not board.rooms
 
 
-async def test_an_error_reaches_only_its_sender():
-    board = Switchboard(MemoryBus())
-    host, viewer = RecordingPeer(), RecordingPeer()
-    await board.join("r", Join("h", "host"), host)
-    await board.join("r", Join("v", "viewer"), viewer)
-    host.take(), viewer.take()
-    await board.relay("r", "v", Offer("h", "sdp"))
-    assert host.take() == []
-    (error,) = viewer.take()
-    assert isinstance(error, Error)
-    assert error.code == "forbidden"
-
-
-async def test_a_client_whom_others_put_out_is_told_to_join_again():
+async def test_a_closed_switchboard_leaves_no_task_behind():
     bus = MemoryBus()
+    before = asyncio.all_tasks()
     board = Switchboard(bus)
-    host, viewer = RecordingPeer(), RecordingPeer()
-    await board.join("r", Join("h", "host"), host)
-    await board.join("r", Join("v", "viewer"), viewer)
-    await bus.publish("r", Leave("v", "lost"))
-    assert [(error.code, error.retry) for error in viewer.closed] == [("internal", True)]
-    assert host.take()[-1] == PeerLeft("v", "viewer", "lost")
-    await board.leave("r", Leave("v", "lost"))
-    assert host.take() == []
+    await enter(board, "h", "host", settings=RoomSettings(privacy="public"))
+    await board.leave("r", "h", None)
+    await board.close()
+    assert asyncio.all_tasks() == before
+    assert not bus._rooms
+
+
+# The directory ----------------------------------------------------------------------------------
+
+
+async def settled(board):
+    """Until what the switchboard does by itself is done."""
+    while board._tasks:
+        await asyncio.gather(*board._tasks)
+
+
+async def test_public_rooms_are_listed_and_gone_with_their_host(make):
+    clock = Clock()
+    bus = MemoryBus()
+    here, there = make(bus, clock=clock), make(bus, clock=clock)
+    public = RoomSettings(privacy="public", title="Doom")
+    await enter(there, "v")
+    await enter(here, "h", "host", settings=public, name="Ho")
+    for board in (here, there):
+        await settled(board)
+        (card,) = await board.directory()
+        assert card == RoomCard(name="r", title="Doom", host="Ho", viewers=1, since=1000.0)
+    await here.leave("r", "h", None)
+    await settled(here)
+    assert [card.name for card in await there.directory()] == ["r"]
+    clock.now += 31
+    await there.tick()
+    for board in (here, there):
+        await settled(board)
+    assert await there.directory() == []
+
+
+async def test_rooms_with_most_viewers_come_first_and_unlisted_ones_not_at_all(make):
+    clock = Clock()
+    board = make(MemoryBus(), clock=clock)
+    for room, privacy, viewers in (("a", "public", 0), ("b", "public", 2), ("c", "unlisted", 3)):
+        host = joining(f"{room}h", "host", settings=RoomSettings(privacy=privacy))
+        await board.join(room, host, Client())
+        for number in range(viewers):
+            await board.join(room, joining(f"{room}{number}"), Client())
+    clock.now += 1
+    await board.tick()
+    await settled(board)
+    assert [(card.name, card.viewers) for card in await board.directory()] == [("b", 2), ("a", 0)]
+
+
+async def test_a_card_that_cannot_be_read_is_left_out(make):
+    bus = MemoryBus()
+    await bus.announce("r", b"not a card")
+    assert await make(bus).directory() == []
+
+
+class ShyBus(MemoryBus):
+    """Takes no announcement the first time."""
+
+    refused = 0
+
+    async def announce(self, room, card):
+        if not self.refused:
+            self.refused += 1
+            raise BusUnavailable("not now")
+        await super().announce(room, card)
+
+
+async def test_what_could_not_be_announced_is_announced_later(make, monkeypatch):
+    monkeypatch.setattr("signalling.switchboard.RETRY_S", 0.01)
+    bus = ShyBus()
+    board = make(bus)
+    await enter(board, "h", "host", settings=RoomSettings(privacy="public"))
+    await board.say("r", "h", Configure(title="Doom", id="1"))
+    await settled(board)
+    assert [card.title for card in await board.directory()] == ["Doom"]
+    assert bus.refused == 1
+
+
+async def test_answers_come_to_who_asked(make):
+    board = make(MemoryBus())
+    host = await enter(board, "h", "host")
+    host.take()
+    await board.say("r", "h", Configure(title="Doom", id="7"))
+    assert Done("7") in host.take()
