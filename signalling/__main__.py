@@ -27,6 +27,7 @@ from .dev import DevIssuer, DevModeError
 from .ice_servers import StaticIceServers
 from .identity_options import UsageError, add_identity_options, invitations_of, verifier_of
 from .messages import IceServer, Role
+from .redis.bus import RedisBus
 from .redis.options import add_redis_options, bus_of
 from .server import AddressInUse, BindError, SignallingServer
 from .settings import SignallingSettings
@@ -100,9 +101,14 @@ async def _serve_with(options: argparse.Namespace, parts: Mapping[str, Any]) -> 
         origins=frozenset(options.origin),
         **parts,
     )
-    bus: Bus | None = None
+    bus: RedisBus | None = None
     try:
-        bus = await bus_of(options)
+        bus = await bus_of(
+            options, watch=settings.metrics, resume_window_s=settings.resume_window_s
+        )
+        if bus is not None and settings.rate_limiter is None:
+            limiter = bus.rate_limiter(settings.limits)
+            settings = dataclasses.replace(settings, rate_limiter=limiter)
         server = await _listen(settings, bus, options.or_any_port)
         try:
             tokens = _mint(issuer, options.room) if issuer else {}
