@@ -1,6 +1,6 @@
 """The ``playcast`` command: its options, and which module does what they ask for.
 
-``serve``, ``token``, ``login``, ``config`` and the like are other modules' and handed to them whole.
+``serve``, ``token``, ``login``, ``config`` and others belong to other modules, which get them whole.
 Nothing heavy is imported before it is known to be needed.
 """
 

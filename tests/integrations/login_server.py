@@ -1,4 +1,4 @@
-"""An authorization server on loopback with the device grant of RFC 8628: rotates, refuses, hurries."""
+"""An authorization server on loopback with the device grant of RFC 8628; it rotates and refuses."""
 
 import time
 from collections.abc import AsyncIterator
