@@ -1,6 +1,6 @@
 """The ``playcast`` command: its options, and which module does what they ask for.
 
-``serve``, ``token``, ``login``, ``config`` and others belong to other modules, which get them whole.
+``serve``, ``token``, ``login``, ``config`` and others belong to other modules, who get them whole.
 Nothing heavy is imported before it is known to be needed.
 """
 
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from peer import option_values as values
 from peer.cli_tokens import add_token_options
+from peer.room_options import add_room_options
 
 EXAMPLES = """\
 examples:
@@ -43,6 +44,8 @@ examples:
       a part of a display; --monitor HDMI-1 and --window 0x1c00007 are other parts
   playcast host --source pattern --fps 30 --json
       a test picture, with one JSON object a second on standard output
+  playcast host --policy approval --controls turns --turn 60 --pads 2
+      you let people in; two of them play at a time, for a minute each while others wait
   PLAYCAST_TOKEN=… playcast host --signalling wss://play.example/ws --room arena \\
                 --bind 0.0.0.0 --udp-port 40000 --announce 203.0.113.5
       through a server that others reach too, with one UDP port to forward
@@ -62,6 +65,8 @@ examples:
       a minute as it comes, without encoding anew
   playcast view LINK --snapshot now.png
       one picture, then the end
+  playcast view LINK --ask pad:1
+      ask for the first game pad, and see what becomes of it
   playcast view LINK --json --no-fec --jitter 50
       one JSON object a second; without forward error correction, evened out by 50 ms
 
@@ -312,6 +317,7 @@ def _add_host(host: argparse.ArgumentParser) -> None:
         help="offer SRTP_AES128_CM_SHA1_80 too, for viewers without AES-GCM (costs CPU)",
     )
 
+    add_room_options(host)
     host.add_argument("--json", action="store_true", help="print one JSON object a second")
     _add_log_level(host)
 
@@ -325,6 +331,15 @@ def _add_view(view: argparse.ArgumentParser) -> None:
     what.add_argument("--snapshot", type=Path, metavar="FILE.png", help="keep the first picture")
     what.add_argument(
         "--duration", type=values.seconds, metavar="SECONDS", help="end after so long (at Ctrl-C)"
+    )
+
+    what.add_argument(
+        "--ask",
+        action="append",
+        default=[],
+        type=values.control,
+        metavar="CONTROL",
+        help="ask the room for pad:1, keyboard or mouse; repeatable",
     )
 
     how = view.add_argument_group("how to receive it")
