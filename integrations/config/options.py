@@ -23,15 +23,24 @@ SERVE: Mapping[str, str] = {
     "identity.authorized_parties": "authorized_party",
     "identity.allow_missing_party": "allow_missing_party",
     "identity.leeway_s": "leeway",
+    "identity.admin_roles": "admin_role",
     "identity.host_roles": "host_role",
+    "identity.moderator_roles": "moderator_role",
+    "identity.player_roles": "player_role",
     "identity.viewer_roles": "viewer_role",
+    "identity.follower_roles": "follower_role",
+    "identity.subscriber_roles": "subscriber_role",
     "identity.role_claim": "role_claim",
     "identity.any_room": "any_room",
     "identity.clerk_organizations": "clerk_organization",
     "identity.email_domains": "email_domain",
+    "identity.invitation_keys": "invitation_keys",
     "redis.url": "redis",
     "redis.prefix": "redis_prefix",
     "redis.lease_s": "redis_lease",
+    "redis.ca": "redis_ca",
+    "redis.certificate": "redis_cert",
+    "redis.key": "redis_key",
     "turn.stun": "stun",
     "turn.static": "turn",
     "logs.level": "log_level",
@@ -72,7 +81,7 @@ def option_defaults(loaded: Loaded, names: Mapping[str, str]) -> dict[str, Any]:
     return {
         option: _value(loaded, name)
         for name, option in names.items()
-        if name in loaded.given and _value(loaded, name) not in ("", [])
+        if name in loaded.given and _value(loaded, name) not in ("", [], None)
     }
 
 

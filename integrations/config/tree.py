@@ -17,6 +17,7 @@ from signalling.net import is_loopback
 
 from ..errors import SentrySettings
 from ..logs import LogSettings
+from ..record_sinks import AuditSection, EventsSection
 from ..tracing import TelemetrySettings
 from .section import Count, Port, Seconds, SecretWords, Section, Words
 
@@ -128,6 +129,12 @@ class Identity(Section):
     subscriber_roles: Words = ()
     """Those that a room's subscribers have; empty: ``subscriber``."""
 
+    follower_roles: Words = ()
+    """Those that a room's followers have; empty: ``follower``."""
+
+    subscriber_roles: Words = ()
+    """Those that a room's subscribers have; empty: ``subscriber``."""
+
     role_claim: str = ""
     """Where tokens have their roles, as ``realm_access.roles``; empty: ``role``."""
 
@@ -139,6 +146,9 @@ class Identity(Section):
 
     email_domains: Words = ()
     """Only who has a verified e-mail address in one of these."""
+
+    invitation_keys: Path | None = None
+    """File of the keys that sign invitations, lines of ``ID:BASE64``; the same on all servers."""
 
     invitation_keys: SecretStr = SecretStr("")
     """Lines of ``ID:BASE64``, keys that sign invitations, the first of which signs; servers that
@@ -157,6 +167,15 @@ class Redis(Section):
     lease_s: Seconds = 5.0
     """How long clients of a server that has died stay in their rooms, in seconds."""
 
+    ca: Path | None = None
+    """PEM file of the authorities that may vouch for Redis, instead of the system's."""
+
+    certificate: Path | None = None
+    """PEM file of the certificate to show to Redis, where it asks for one."""
+
+    key: Path | None = None
+    """PEM file of its private key."""
+
 
 class Turn(Section):
     """STUN and TURN servers that clients are told of."""
@@ -166,6 +185,19 @@ class Turn(Section):
 
     static: SecretWords = ()
     """TURN servers with a fixed login: ``turn:USER:PASSWORD@HOST:PORT``."""
+
+    regions: Words = ()
+    """coturns that share ``turn.secret`` with us, ``NAME=turn:HOST:3478?transport=udp``; a region
+    has as many as it has URLs."""
+
+    secret: SecretStr = SecretStr("")
+    """Their ``static-auth-secret``, or ``NAME=SECRET`` words for each region."""
+
+    home: str = ""
+    """The region of clients that name none; empty: the first one."""
+
+    lifetime_s: Seconds = 12 * 3600.0
+    """How long credentials are good, in seconds: longer than a stream."""
 
     @field_validator("stun")
     @classmethod
@@ -251,6 +283,8 @@ class Settings(BaseSettings):
     host: Host = Host()
     view: View = View()
     logs: LogSettings = LogSettings()
+    audit: AuditSection = AuditSection()
+    events: EventsSection = EventsSection()
     sentry: SentrySettings = SentrySettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 
