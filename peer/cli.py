@@ -44,7 +44,7 @@ examples:
       a part of a display; --monitor HDMI-1 and --window 0x1c00007 are other parts
   playcast host --source pattern --fps 30 --json
       a test picture, with one JSON object a second on standard output
-  playcast host --policy approval --controls turns --turn 60 --pads 2
+  playcast host --policy approval --controls turns --turn-time 60 --pads 2
       you let people in; two of them play at a time, for a minute each while others wait
   PLAYCAST_TOKEN=… playcast host --signalling wss://play.example/ws --room arena \\
                 --bind 0.0.0.0 --udp-port 40000 --announce 203.0.113.5

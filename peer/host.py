@@ -108,8 +108,8 @@ class Host(Moderation):
         """What the members may do at this machine."""
         self._track = track
         self._hub = hub
-        self._on_report = on_report
-        self._on_welcome = on_welcome or (lambda _: None)
+        self.on_report = on_report or (lambda _: None)
+        self.on_welcome = on_welcome or (lambda _: None)
         self._audience = Audience(self, hub, track, self.settings, make_connection)
         self._barred: set[str] = set()
         self._outbox: asyncio.Queue[messages.ClientMessage] = asyncio.Queue()
@@ -285,7 +285,7 @@ class Host(Moderation):
                 await self._signalling.request(self.settings.room)
             except RequestRefused as error:
                 log.warning("the room keeps its settings: %s", error)
-        self._on_welcome(welcome)
+        self.on_welcome(welcome)
 
     async def _came(self, member: messages.PeerJoined, known: messages.PeerJoined | None) -> None:
         """Someone has joined, or is not what they were."""
@@ -391,8 +391,7 @@ class Host(Moderation):
             )
             for viewer, own in viewers.items():
                 viewer.tell(report, own)
-            if self._on_report is not None:
-                self._on_report(report)
+            self.on_report(report)
 
     def _trouble(self) -> str:
         if self._signalling.state is ClientState.JOINED:

@@ -26,15 +26,18 @@ from peer.server_child import ServerChild
 if TYPE_CHECKING:
     from peer.host import Host
     from peer.hub import MediaHub
+    from peer.report import HostReport
     from peer.signalling_client import SignallingClient
     from peer.signalling_settings import TokenSource
-    from peer.status import Status
+    from peer.status_faces import Face
     from peer.tracks import NativeTrack
 
 log = logging.getLogger(__name__)
 
 DEFAULT_SIZE = (1280, 720)
 LOOPBACK = ("127.0.0.1",)
+BY_INVITATION = ("followers", "subscribers", "invite")
+"""Policies by which the token of a dev server's link lets nobody in."""
 DEV_NOTES = (
     "Dev mode: the link works on this machine alone (playcast host --help: how to share).",
 )
@@ -114,8 +117,10 @@ async def _run(options: argparse.Namespace) -> None:
             display.start() if display else _nothing(),
             asyncio.to_thread(_import_engine),
         )
+        from peer.invitation_links import WORDS, InvitationLinks, page_of
         from peer.signalling_client import SignallingClient, SignallingClientSettings
-        from peer.status import Streaming, status_for
+        from peer.status import HostScript, Streaming
+        from peer.status_faces import face_for
 
         track = _open_track(options, display)
         stack.callback(track.stop)
@@ -130,18 +135,35 @@ async def _run(options: argparse.Namespace) -> None:
             ),
             fresh_token=options.token_source,
         )
-        status = stack.enter_context(status_for(sys.stdout, as_json=options.json))
-        status.started(
+        by_token = address is not None and options.policy not in BY_INVITATION
+        face: Face[HostReport] = face_for(sys.stdout, as_json=options.json)
+        script = HostScript(
             Streaming(
                 source=_source_words(options, display),
                 room=options.room,
-                link=address.link(options.room) if address else "",
+                link=address.link(options.room) if address and by_token else "",
                 notes=DEV_NOTES if address else (),
             )
         )
-        await _serve_until_something_ends(
-            _make_host(options, track, hub, signalling, status), server, display
+
+        def tell_link(name: str, link: str) -> None:
+            script.links[name] = link
+            face.say(WORDS[name], link)
+
+        host = _make_host(options, track, hub, signalling)
+        links = InvitationLinks(
+            lambda role, for_s: host.invite(role, for_s=for_s),
+            address.url if address else page_of(options.signalling),
+            options.room,
+            wanted=("play", "manage") if by_token else ("watch", "play", "manage"),
+            on_link=tell_link,
+            on_refusal=face.say,
         )
+        host.on_report, host.on_welcome = face.show, lambda _: links.make()
+        stack.callback(links.cancel)
+        stack.enter_context(face)
+        face.started(script)
+        await _serve_until_something_ends(host, server, display)
 
 
 async def _serve_until_something_ends(
@@ -265,11 +287,11 @@ def _make_host(
     track: NativeTrack,
     hub: MediaHub,
     signalling: SignallingClient,
-    status: Status,
 ) -> Host:
     from native import Controller
     from peer.connection import ConnectionSettings
     from peer.host import Host, HostSettings
+    from peer.room_options import room_settings
     from peer.sdp import VideoOffer
 
     return Host(
@@ -285,8 +307,8 @@ def _make_host(
                 controller=Controller[options.controller.upper()],
                 min_bitrate=options.min_bitrate or 0,
             ),
+            room=room_settings(options),
         ),
-        on_report=status.show,
     )
 
 

@@ -84,6 +84,20 @@ def room(text: str) -> str:
     return text
 
 
+def title(text: str) -> str:
+    """What is played, in a few words."""
+    if len(text) > 120 or not text.isprintable():
+        raise argparse.ArgumentTypeError("takes at most 120 characters, in one line")
+    return text
+
+
+def control(text: str) -> str:
+    """What one member at a time holds."""
+    if not re.fullmatch(r"pad:[1-8]|keyboard|mouse", text):
+        raise argparse.ArgumentTypeError(f"takes pad:1 to pad:8, keyboard or mouse, not {text!r}")
+    return text
+
+
 def ice_server(text: str) -> tuple[str, IceServer]:
     """A STUN or TURN server: the text, and what it says."""
     try:

@@ -86,13 +86,6 @@ class RoomView:
         """The controls that a member has."""
         return [state.control for state in self.controls.values() if state.holder == peer]
 
-    def name_of(self, peer: PeerId) -> str:
-        """What to call a member: its name, else its id."""
-        if peer == self.peer:
-            return "you"
-        member = self.members.get(peer)
-        return member.name if member and member.name else peer
-
     def _welcomed(self, welcome: Welcome) -> None:
         self.peer, self.role, self.waiting = welcome.peer, welcome.role, False
         self.resume_window_s = welcome.resume_window_s
@@ -131,6 +124,8 @@ class MemberReport:
 class RoomReport:
     """A room now, for a status."""
 
+    peer: PeerId
+    """Our name in it."""
     role: Role | None
     policy: str
     locked: bool
@@ -140,6 +135,8 @@ class RoomReport:
     controls: tuple[ControlState, ...]
     rtt_ms: float | None
     """The round trip to the signalling server."""
+    at: float
+    """The room's clock, in seconds of Unix time."""
 
     def to_json(self) -> dict[str, Any]:
         """Everything, for ``--json``."""
@@ -158,6 +155,7 @@ def report_of(view: RoomView, rtt_ms: float | None) -> RoomReport:
         for peer in view.members
     }
     return RoomReport(
+        peer=view.peer,
         role=view.role,
         policy=view.settings.policy,
         locked=view.settings.locked,
@@ -177,4 +175,5 @@ def report_of(view: RoomView, rtt_ms: float | None) -> RoomReport:
         ),
         controls=tuple(view.controls.values()),
         rtt_ms=rtt_ms,
+        at=view.now(),
     )

@@ -233,6 +233,11 @@ class SignallingClient:
         await self._send(asked)
         return await self._requests.answer_to(asked, timeout_s or self._settings.request_timeout_s)
 
+    async def reconnect(self) -> None:
+        """Give the link up and open another. The session goes on over it, with ``seat``."""
+        if self._socket is not None:
+            await self._socket.close()
+
     async def close(self) -> None:
         """Say bye, close, and end the iteration. May be called again."""
         if self._state is ClientState.IDLE:
@@ -441,6 +446,8 @@ class SignallingClient:
         if refusal is None or CLOSE_CODES[refusal.code] != number:
             code = None if number is None else _CODE_OF_CLOSE.get(number)
             text = f"the server closed the connection ({code})" if code else "the connection broke"
+            if closed.rcvd_then_sent is False:
+                text = "another connection is wanted"
             retry, after_s = False, 0.0
         else:
             code, text = refusal.code, refusal.message

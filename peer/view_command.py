@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from peer.recording import Recorder
     from peer.signalling_client import SignallingClient
     from peer.signalling_settings import TokenSource
+    from peer.status_faces import Face
     from peer.view_report import ViewMeter
-    from peer.view_status import ViewStatus
+    from peer.view_status import Viewed
     from peer.viewing import Viewing
     from peer.window import PictureWindow
 
@@ -120,15 +121,16 @@ class _View:
         self._pictured = False
         self._reported_ns = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        self._status: ViewStatus
+        self._status: Face[Viewed]
         self._meter: ViewMeter
         self._viewing: Viewing
 
     async def run(self) -> None:
         """Raises :class:`ViewingError`."""
         from native import clock_ns
+        from peer.status_faces import face_for
         from peer.view_report import ViewMeter
-        from peer.view_status import view_status_for
+        from peer.view_status import ViewScript
         from peer.viewing import Viewing, ViewingSettings
 
         options = self._options
@@ -141,18 +143,21 @@ class _View:
             self._recorder = self._open_recorder(options.record)
             if self._recorder is not None:
                 stack.callback(self._close_recorder, self._recorder)
-            self._status = stack.enter_context(view_status_for(sys.stdout, as_json=options.json))
+            self._status = stack.enter_context(face_for(sys.stdout, as_json=options.json))
             self._meter = ViewMeter(clock_ns())
             self._viewing = Viewing(
                 hub,
-                self._join,
-                ViewingSettings(_receiving(options), patience_s=options.wait),
+                self._signalling(),
+                ViewingSettings(
+                    _receiving(options), patience_s=options.wait, asks=tuple(options.ask)
+                ),
                 on_track=self._received,
                 on_message=self._meter.host_told,
+                on_news=self._status.say,
             )
             stack.push_async_callback(self._viewing.close)
             stack.push_async_callback(self._end_tasks)
-            self._status.started(self._link.page, self._link.room)
+            self._status.started(ViewScript(self._link.page, self._link.room))
             await self._view()
 
     async def _view(self) -> None:
@@ -187,7 +192,7 @@ class _View:
         if viewing.done():
             self._status.say("The host has ended the stream.")
 
-    def _join(self) -> SignallingClient:
+    def _signalling(self) -> SignallingClient:
         from peer.signalling_client import SignallingClient, SignallingClientSettings
 
         link = self._link
@@ -283,7 +288,8 @@ class _View:
 
     def _show_report(self) -> None:
         from native import clock_ns
-        from peer.view_status import RecordingReport
+        from peer.room_view import report_of
+        from peer.view_status import RecordingReport, Viewed
 
         connection, recorder = self._viewing.connection, self._recorder
         reception = connection.reception if connection else None
@@ -305,7 +311,10 @@ class _View:
             recording = RecordingReport(
                 str(recorder.path), recorder.frames, recorder.bytes, recorder.seconds
             )
-        self._status.show(report, recording)
+        room = self._viewing.room
+        self._status.show(
+            Viewed(report, recording, report_of(room, self._viewing.rtt_ms) if room.role else None)
+        )
 
     # The end ------------------------------------------------------------------------------------
 

@@ -1,24 +1,20 @@
-"""The live status of a viewer: a calm panel on a terminal, plain lines elsewhere, or JSON lines.
-
-Each is a :class:`ViewStatus`: it is told what is viewed once, then gets a report a second.
-"""
+"""What a viewer's status says: see :mod:`peer.status_faces` for how it is shown."""
 
 from __future__ import annotations
 
-import json
-import sys
-import time
+from collections.abc import Iterable
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Protocol, Self, TextIO
+from typing import Any
 
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from peer.status import PLAIN_INTERVAL_S, bar, indented
+from peer.room_view import RoomReport
+from peer.room_words import room_key
+from peer.status_faces import bar, figures, headline, indented, trouble_line
 from peer.view_report import Spread, ViewReport
+from peer.view_words import standing_words
 
 DELAYS = ("delay", "network", "assembly", "decode")
 _NAMES = {
@@ -39,145 +35,70 @@ class RecordingReport:
     seconds: float
 
 
-class ViewStatus(Protocol):
-    """Shows how a viewer is doing. A context manager: the terminal is given back at its end."""
+@dataclass(frozen=True, slots=True)
+class Viewed:
+    """All that is shown of a viewer."""
 
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
-
-    def started(self, page: str, room: str) -> None:
-        """What is viewed. Called once, before any report."""
-
-    def show(self, report: ViewReport, recording: RecordingReport | None) -> None:
-        """The newest report."""
-
-    def say(self, words: str) -> None:
-        """Something happened that a person may want to know."""
+    report: ViewReport
+    recording: RecordingReport | None = None
+    room: RoomReport | None = None
+    """None before we are in it."""
 
 
-def view_status_for(out: TextIO, *, as_json: bool) -> ViewStatus:
-    """The status that suits ``out``."""
-    if as_json:
-        return JsonStatus(out)
-    if out.isatty():
-        return LiveStatus(Console(file=out, highlight=False))
-    return PlainStatus(out)
+class ViewScript:
+    """The words and figures of ``playcast view``."""
 
+    def __init__(self, page: str, room: str) -> None:
+        self._page, self._room = page, room
 
-class JsonStatus:
-    """One JSON object a report."""
+    def opening(self) -> list[str]:
+        return [f"Viewing room {self._room} of {self._page}"]
 
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-        self._fixed: dict[str, Any] = {}
+    def banner(self) -> Iterable[Text]:
+        yield Text("  Ctrl-C ends viewing", style="dim")
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._out.flush()
-
-    def started(self, page: str, room: str) -> None:
-        self._fixed = {"page": page, "room": room}
-        self.say(f"Viewing room {room} of {page}")
-
-    def show(self, report: ViewReport, recording: RecordingReport | None) -> None:
-        recorded = None
-        if recording is not None:
-            recorded = {
+    def to_json(self, viewed: Viewed) -> dict[str, Any]:
+        recording = viewed.recording
+        return {
+            **viewed.report.to_json(),
+            "recording": recording
+            and {
                 "file": recording.path,
                 "frames": recording.frames,
                 "bytes": recording.bytes,
                 "seconds": round(recording.seconds, 3),
-            }
-        row = {**report.to_json(), "recording": recorded, **self._fixed}
-        self._out.write(json.dumps(row) + "\n")
-        self._out.flush()
+            },
+            "page": self._page,
+            "room": self._room,
+            "room_state": viewed.room and viewed.room.to_json(),
+        }
 
-    def say(self, words: str) -> None:
-        print(words, file=sys.stderr, flush=True)
+    def key(self, viewed: Viewed) -> tuple[object, ...]:
+        report = viewed.report
+        return (
+            *(report.state, report.trouble, report.width, report.freezes),
+            *room_key(viewed.room),
+        )
 
+    def line(self, viewed: Viewed) -> str:
+        return " ".join(_plain(viewed))
 
-class PlainStatus:
-    """A line now and then, for logs."""
-
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-        self._last: tuple[object, ...] = ()
-        self._printed_at = 0.0
-        self._unsaid = ""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._unsaid:
-            self.say(self._unsaid)
-
-    def started(self, page: str, room: str) -> None:
-        self.say(f"Viewing room {room} of {page}")
-
-    def show(self, report: ViewReport, recording: RecordingReport | None) -> None:
-        now = time.monotonic()
-        key = (report.state, report.trouble, report.width, report.freezes)
-        self._unsaid = " ".join(_plain(report, recording))
-        if key == self._last and now - self._printed_at < PLAIN_INTERVAL_S:
-            return
-        self._last, self._printed_at = key, now
-        self.say(self._unsaid)
-        self._unsaid = ""
-
-    def say(self, words: str) -> None:
-        self._out.write(words + "\n")
-        self._out.flush()
+    def panel(self, viewed: Viewed, seconds: int) -> RenderableType:
+        return view_panel(f"{self._page} · room {self._room}", viewed, seconds)
 
 
-class LiveStatus:
-    """A panel that is redrawn in place."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._live = Live(console=console, auto_refresh=False, vertical_overflow="crop")
-        self._title = ""
-        self._started_at = 0.0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._live.stop()
-
-    def started(self, page: str, room: str) -> None:
-        self._title = f"{page} · room {room}"
-        self._started_at = time.monotonic()
-        self._console.print(Text("\n  Ctrl-C ends viewing\n", style="dim"))
-        self._live.start()
-
-    def show(self, report: ViewReport, recording: RecordingReport | None) -> None:
-        seconds = int(time.monotonic() - self._started_at)
-        self._live.update(view_panel(self._title, report, recording, seconds), refresh=True)
-
-    def say(self, words: str) -> None:
-        self._console.print(Text(f"  {words}"))
-
-
-def view_panel(
-    title: str, report: ViewReport, recording: RecordingReport | None, seconds: int
-) -> RenderableType:
-    """The picture that :class:`LiveStatus` draws."""
+def view_panel(title: str, viewed: Viewed, seconds: int) -> RenderableType:
+    """The picture on a terminal."""
+    report = viewed.report
     parts: list[RenderableType] = [_headline(title, report, seconds)]
     if report.frames:
         parts += [Text(), _figures(report), Text(), _delays(report), Text(), _counts(report)]
-    if recording is not None:
-        parts += [Text(), Text(f"    recording {_recording_words(recording)}")]
+    if viewed.recording is not None:
+        parts += [Text(), Text(f"    recording {_recording_words(viewed.recording)}")]
+    if viewed.room is not None:
+        parts += [Text(), Text(f"    {standing_words(viewed.room)}")]
     if report.trouble:
-        parts += [Text(), Text(f"  {report.trouble}", style="yellow")]
+        parts += [Text(), trouble_line(report.trouble)]
     return Group(*parts)
 
 
@@ -185,15 +106,11 @@ def _headline(title: str, report: ViewReport, seconds: int) -> Text:
     live = report.state == "connected" and report.fps > 0
     lamp = ("●", "green") if live else ("○", "yellow")
     words = [title] + ([f"{report.width}×{report.height}"] if report.width else [])
-    clock = f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
-    state = "live" if live else report.state
-    return Text.assemble(
-        "  ", lamp, f" {state}", ("  " + " · ".join([*words, clock]), "dim"), overflow="ellipsis"
-    )
+    return headline(lamp, "live" if live else report.state, words, seconds)
 
 
 def _figures(report: ViewReport) -> RenderableType:
-    figures = (
+    shown = (
         ("fps", f"{report.fps:.1f}"),
         ("bitrate", f"{report.bitrate_bps / 1e6:.2f} Mbit/s"),
         ("repairs", f"{report.repair_bps / 1e6:.2f} Mbit/s"),
@@ -201,7 +118,7 @@ def _figures(report: ViewReport) -> RenderableType:
         ("rtt", "" if report.rtt_ms is None else f"{report.rtt_ms:.1f} ms"),
         ("path", report.path),
     )
-    return indented(_grid(figures))
+    return figures(shown)
 
 
 def _delays(report: ViewReport) -> RenderableType:
@@ -224,7 +141,7 @@ def _delays(report: ViewReport) -> RenderableType:
 
 
 def _counts(report: ViewReport) -> RenderableType:
-    figures = [
+    shown = [
         ("loss", f"{100 * report.loss:.1f} %"),
         ("lost", str(report.lost)),
         ("by RTX", str(report.recovered_rtx)),
@@ -235,15 +152,8 @@ def _counts(report: ViewReport) -> RenderableType:
     ]
     if report.pattern is not None:
         missing = report.pattern.missing
-        figures.append(("pattern", "whole" if not missing else f"{missing} missing"))
-    return indented(_grid(figures))
-
-
-def _grid(figures: Any) -> Table:
-    grid = Table.grid(padding=(0, 4, 0, 0))
-    grid.add_row(*(Text(name, style="dim") for name, _ in figures))
-    grid.add_row(*(Text(value, style="bold") for _, value in figures))
-    return grid
+        shown.append(("pattern", "whole" if not missing else f"{missing} missing"))
+    return figures(shown)
 
 
 def _recording_words(recording: RecordingReport) -> str:
@@ -252,7 +162,8 @@ def _recording_words(recording: RecordingReport) -> str:
     return f"{recording.path}: {clock}, {recording.bytes / 1e6:.1f} MB, {recording.frames} frames"
 
 
-def _plain(report: ViewReport, recording: RecordingReport | None) -> list[str]:
+def _plain(viewed: Viewed) -> list[str]:
+    report, recording = viewed.report, viewed.recording
     words = [f"state={report.state.replace(' ', '-')}"]
     if report.frames:
         words += [
@@ -276,6 +187,9 @@ def _plain(report: ViewReport, recording: RecordingReport | None) -> list[str]:
         ]
     if recording is not None:
         words.append(f"recorded={recording.bytes / 1e6:.1f}MB")
+    if viewed.room is not None:
+        words.append(f"role={viewed.room.role}")
+        words += [f"{s.control}=you" for s in viewed.room.controls if s.holder == viewed.room.peer]
     if report.trouble:
         words.append(f"trouble: {report.trouble}")
     return words

@@ -1,19 +1,23 @@
-"""A viewer's session: join a room, answer the host's offers, and have its picture.
+"""A viewer's session: be in a room, answer the host's offers, and have its picture.
 
 ::
 
-    viewing = Viewing(hub, join, on_track=show)     # join() makes a SignallingClient
+    viewing = Viewing(hub, signalling, on_track=show)
     await viewing.run()                             # until the host ends the stream
 
-A session that breaks is begun again by joining again: the host then makes a fresh offer. What does
+A link to the server that breaks costs nothing: the client resumes the session, and the picture
+goes on meanwhile. A picture that breaks is begun again after a pause: another link to the server,
+which goes on with the session but not with the seat, and the host makes a fresh offer. What does
 not get better in time ends with :class:`NoPicture`.
 
 ::
 
               welcome           offer               keys
     JOINING ──────────▶ WAITING ─────▶ CONNECTING ──────▶ CONNECTED ◀──▶ SILENT
-       ▲                                   │                  │             │
-       └──────────── after a pause ────────┴──────────────────┴─────────────┘
+      │ ▲ ▲ welcome                        │                  │             │
+      ▼ │ │                                │                  │             │
+    KNOCKING            after a pause      │                  │             │
+        └──────────────────────────────────┴──────────────────┴─────────────┘
 """
 
 from __future__ import annotations
@@ -29,12 +33,16 @@ from typing import Any
 from aiortc import RTCDataChannel
 
 from peer.dtls import Certificate
+from peer.gathering import IceServer
 from peer.hub import MediaHub
 from peer.ice_servers import ice_servers_of
 from peer.peer_connection import ConnectionState, InvalidState
 from peer.receiving import ReceivingConnection, ReceivingEvents, ReceivingSettings
+from peer.requests import RequestRefused
+from peer.room_view import RoomView
 from peer.sdp_lines import SdpError
 from peer.signalling_client import ClientState, SignallingClient
+from peer.view_words import news_of
 from signalling import messages
 
 __all__ = ["NoPicture", "Viewing", "ViewingSettings", "ViewingState"]
@@ -56,6 +64,7 @@ class ViewingState(enum.Enum):
 
     JOINING = "joining"
     """There is no link to the server yet."""
+    KNOCKING = "waiting to be let in"
     WAITING = "waiting for the host"
     CONNECTING = "connecting"
     CONNECTED = "connected"
@@ -82,24 +91,28 @@ class ViewingSettings:
     receiving: ReceivingSettings = field(default_factory=ReceivingSettings)
     """ICE servers are added from the server's welcome."""
     patience_s: float = 15.0
-    """Without a picture for so long, viewing ends."""
+    """Without a picture for so long, viewing ends; who waits to be let in waits on."""
+    asks: tuple[messages.Control, ...] = ()
+    """The controls to ask for."""
 
 
 class Viewing(ReceivingEvents):
-    """One viewer of one room. Run it once. The hub stays the caller's.
+    """One viewer of one room. Run it once. The hub and the client stay the caller's.
 
     `on_track` hears of each connection that has a track: the first, and each that replaces it.
-    `on_message` hears the texts of the host's data channel "stats".
+    `on_message` hears the texts of the host's data channel "stats", `on_news` sentences about what
+    has become of us in the room.
     """
 
     def __init__(
         self,
         hub: MediaHub,
-        join: Callable[[], SignallingClient],
+        signalling: SignallingClient,
         settings: ViewingSettings | None = None,
         *,
         on_track: Callable[[ReceivingConnection], None] | None = None,
         on_message: Callable[[str], None] | None = None,
+        on_news: Callable[[str], None] | None = None,
     ) -> None:
         self.settings = settings or ViewingSettings()
         self.connection: ReceivingConnection | None = None
@@ -108,21 +121,25 @@ class Viewing(ReceivingEvents):
         """Why the host has no place for us, in its words."""
         self.seen = False
         """There was a picture."""
+        self.room = RoomView()
+        """The room, as far as we may see it."""
         self._hub = hub
-        self._join = join
+        self._client = signalling
         self._on_track = on_track or (lambda _: None)
         self._on_message = on_message or (lambda _: None)
+        self._on_news = on_news or (lambda _: None)
         self._certificate = Certificate()
-        self._client: SignallingClient | None = None
-        self._welcome: messages.Welcome | None = None
+        self._ice_servers: tuple[IceServer, ...] = ()
         self._host_present = False
         self._host = ""
+        self._answered: tuple[str, messages.Answer] | None = None
         self._outbox: asyncio.Queue[messages.ClientMessage] = asyncio.Queue()
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._broken = asyncio.Event()
         self._failure = ""
         self._pause = FIRST_PAUSE_S
         self._background: set[asyncio.Task[None]] = set()
+        self._asking: set[asyncio.Task[None]] = set()
 
     @property
     def state(self) -> ViewingState:
@@ -136,8 +153,12 @@ class Viewing(ReceivingEvents):
                 return ViewingState.CONNECTED
             case ConnectionState.DISCONNECTED:
                 return ViewingState.SILENT
-        joined = self._client is not None and self._client.state is ClientState.JOINED
-        return ViewingState.WAITING if joined else ViewingState.JOINING
+        match self._client.state:
+            case ClientState.KNOCKING:
+                return ViewingState.KNOCKING
+            case ClientState.JOINED:
+                return ViewingState.WAITING
+        return ViewingState.JOINING
 
     @property
     def trouble(self) -> str:
@@ -150,7 +171,9 @@ class Viewing(ReceivingEvents):
         if state is ViewingState.CONNECTING:
             return self._failure or "no path to the host answers yet"
         if state is ViewingState.JOINING:
-            return (self._client.trouble if self._client else "") or "the server does not answer"
+            return self._client.trouble or "the server does not answer"
+        if state is ViewingState.KNOCKING:
+            return "somebody of the room must let you in"
         if self.refusal:
             return self.refusal
         if self._failure:
@@ -159,53 +182,57 @@ class Viewing(ReceivingEvents):
             return "the host makes no offer"
         return "there is no host in this room"
 
+    @property
+    def rtt_ms(self) -> float | None:
+        """The round trip to the signalling server, in milliseconds."""
+        return self._client.rtt_ms
+
     async def run(self) -> None:
         """View until the host ends the stream, or :meth:`close`.
 
         Raises :class:`NoPicture`, and :class:`.SignallingRefused` when the server will not have us.
         """
-        watching = asyncio.create_task(self._watch(), name="viewing-watch")
-        sending = asyncio.create_task(self._send_messages(), name="viewing-outbox")
+        tasks = [
+            asyncio.create_task(work, name=f"viewing-{name}")
+            for name, work in (
+                ("messages", self._read_messages()),
+                ("watch", self._watch()),
+                ("mend", self._mend()),
+                ("outbox", self._send_messages()),
+            )
+        ]
         try:
-            while not self._ended.done():
-                self._broken.clear()
-                await self._join_once(watching)
+            await asyncio.wait({*tasks, self._ended}, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    task.result()
         finally:
-            for task in (watching, sending):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(watching, sending, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             await self.close()
 
     async def close(self) -> None:
         """Leave the room, close the connection, end :meth:`run`. May be called again."""
         self._end()
-        if self._client is not None:
-            await self._client.close()
+        await self._client.close()
         if self.connection is not None:
             await self.connection.close()
-        await asyncio.gather(*self._background)
+        for task in self._asking:
+            task.cancel()
+        await asyncio.gather(*self._background, *self._asking, return_exceptions=True)
 
-    async def _join_once(self, watching: asyncio.Task[None]) -> None:
-        """One stay in the room, and a pause after it."""
-        self._client = client = self._join()
-        reading = asyncio.create_task(self._read_messages(client), name="viewing-messages")
-        broken = asyncio.create_task(self._broken.wait())
-        over: set[asyncio.Future[Any]] = {reading, broken, watching, self._ended}
-        try:
-            await asyncio.wait(over, return_when=asyncio.FIRST_COMPLETED)
-            if watching.done():
-                watching.result()
-            if reading.done():
-                reading.result()
-        finally:
-            await client.close()
-            for task in (reading, broken):
-                task.cancel()
-            await asyncio.gather(reading, broken, return_exceptions=True)
-        if not self._ended.done():
-            over = {watching, self._ended}
-            await asyncio.wait(over, timeout=self._pause, return_when=asyncio.FIRST_COMPLETED)
+    async def _mend(self) -> None:
+        """Begin anew when the picture is lost, unless the host has done so meanwhile."""
+        while True:
+            await self._broken.wait()
+            self._broken.clear()
+            broken = self.connection
+            await asyncio.sleep(self._pause)
             self._pause = min(2 * self._pause, LONGEST_PAUSE_S)
+            if self.connection is broken:
+                self._client.seat = ""
+                await self._client.reconnect()
 
     async def _watch(self) -> None:
         """Raises :class:`NoPicture` when none has come for too long."""
@@ -218,21 +245,25 @@ class Viewing(ReceivingEvents):
             if now > count:
                 seen_at, self.seen, self._pause = loop.time(), True, FIRST_PAUSE_S
             count = now
+            if self.state is ViewingState.KNOCKING:
+                seen_at = loop.time()
             if loop.time() - seen_at > self.settings.patience_s:
                 reason = self.trouble or "connected, but the host sends no picture"
                 raise NoPicture(self.state, reason, self.seen)
 
     # Signalling ----------------------------------------------------------------------------------
 
-    async def _read_messages(self, client: SignallingClient) -> None:
-        async for message in client:
+    async def _read_messages(self) -> None:
+        async for message in self._client:
+            news = news_of(message, self.room)
+            self.room.take(message)
+            for words in news:
+                self._on_news(words)
             match message:
                 case messages.Welcome():
-                    self._welcome = message
-                    self._host_present = message.host_present
-                    self.refusal = ""
-                case messages.PeerJoined(role="host"):
-                    self._host_present = True
+                    self._welcomed(message)
+                case messages.PeerJoined(role="host", away=away):
+                    self._host_present = not away
                 case messages.PeerLeft(role="host", reason=reason):
                     self._host_present = False
                     if reason == "bye":
@@ -250,12 +281,33 @@ class Viewing(ReceivingEvents):
     async def _send_messages(self) -> None:
         while True:
             message = await self._outbox.get()
-            if self._client is None or not await self._client.send(message):
+            if not await self._client.send(message):
                 log.debug("not sent, signalling is down: %s", type(message).__name__)
+
+    def _welcomed(self, welcome: messages.Welcome) -> None:
+        self._host_present = welcome.host_present
+        self._ice_servers = ice_servers_of(welcome.ice_servers)
+        self.refusal = ""
+        if self.state is ViewingState.SILENT:
+            self._outbox.put_nowait(messages.Restart(self._host))  # the last one may be lost
+        if not welcome.resumed:
+            for control in self.settings.asks:
+                task = asyncio.create_task(self._ask(control))
+                self._asking.add(task)
+                task.add_done_callback(self._asking.discard)
+
+    async def _ask(self, control: messages.Control) -> None:
+        try:
+            await self._client.request(messages.ControlRequest(control))
+        except RequestRefused as error:
+            self._on_news(f"{control} cannot be had: {error}")
 
     async def _offered(self, offer: messages.Offer) -> None:
         self.refusal = self._failure = ""
         self._host = offer.peer
+        if self._answered is not None and self._answered[0] == offer.sdp:
+            self._outbox.put_nowait(self._answered[1])  # it may have been lost
+            return
         connection = self.connection
         if connection is None or not connection.continues(offer.sdp):
             connection = self._replace_connection()
@@ -266,9 +318,9 @@ class Viewing(ReceivingEvents):
             log.warning("dropped a bad offer: %s", error)
             self._failure = f"the host's offer cannot be used: {error}"
             return
-        self._outbox.put_nowait(messages.Answer(offer.peer, answer))
-        if self._client is not None:
-            self._client.seat = offer.seat
+        self._answered = (offer.sdp, messages.Answer(offer.peer, answer))
+        self._outbox.put_nowait(self._answered[1])
+        self._client.seat = offer.seat
         if connection.track is None:
             self._failure = "the host offers no video in a codec that is wanted"
         elif connection.track is not before:
@@ -286,8 +338,7 @@ class Viewing(ReceivingEvents):
         if self.connection is not None:
             self._spawn(self.connection.close())
         base = self.settings.receiving
-        servers = ice_servers_of(self._welcome.ice_servers) if self._welcome else ()
-        ice = replace(base.ice, servers=(*base.ice.servers, *servers))
+        ice = replace(base.ice, servers=(*base.ice.servers, *self._ice_servers))
         self.connection = ReceivingConnection(
             self._hub, self, replace(base, ice=ice), self._certificate
         )
@@ -298,6 +349,8 @@ class Viewing(ReceivingEvents):
     def state_changed(self, connection: ReceivingConnection, state: ConnectionState) -> None:
         if connection is not self.connection or self._ended.done():
             return
+        if state in (ConnectionState.FAILED, ConnectionState.CLOSED):
+            self._answered = None
         log.info("the connection is %s", state.value)
         if state is ConnectionState.FAILED:
             self._failure = connection.failure
