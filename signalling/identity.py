@@ -59,10 +59,6 @@ class Identity:
             return next((role for role in GUEST_ROLES if role in self.roles), None)
         return wanted if wanted in self.roles else None
 
-    def permits(self, room: str, role: Role) -> bool:
-        """Whether the bearer may enter ``room`` as ``role``."""
-        return self.role_for(room, role) is not None
-
 
 @dataclass(frozen=True, kw_only=True)
 class Bearer:

@@ -2,9 +2,7 @@
 
 import asyncio
 import base64
-import fcntl
 import json
-import shutil
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -32,8 +30,8 @@ from signalling.auth import (
 )
 from signalling.jwks import KeySet, key_source
 from tests.integrations.jwks_server import SigningKey, jwks_server
+from tests.integrations.node_package import node_package
 
-ROOT = Path(__file__).parents[2]
 PARTY = "https://play.example"
 HOST = "clerk.play.example"
 KEY, OTHER_KEY = SigningKey("ins_1"), SigningKey("ins_2")
@@ -247,51 +245,28 @@ async def test_a_token_is_taken_or_refused_in_words(case: Case) -> None:
 
 @pytest.fixture(scope="module")
 def clerk_backend() -> Path:
-    """A folder in which node finds @clerk/backend. Installed once for the checkout."""
-    if shutil.which("npm") is None or shutil.which("node") is None:
-        pytest.skip("npm is not installed: Clerk's own library cannot be asked")
-    folder = ROOT / "build" / "clerk-backend"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "installed").exists():
-            (folder / "package.json").write_text('{"private": true}')
-            words = ("npm", "install", "--ignore-scripts", "--no-audit", "--no-fund")
-            try:
-                done = subprocess.run(
-                    [*words, "--fetch-retries=0", "@clerk/backend@^3.25.0"],
-                    cwd=folder,
-                    capture_output=True,
-                    text=True,
-                    timeout=90,
-                    check=False,
-                )
-            except subprocess.TimeoutExpired:
-                pytest.skip("npm's registry cannot be reached: Clerk's own library is not there")
-            if done.returncode != 0:
-                reason = (done.stderr.strip().splitlines() or ["?"])[0]
-                pytest.skip(f"npm cannot install Clerk's own library: {reason}")
-            (folder / "installed").touch()
-    return folder
+    """The script that asks @clerk/backend."""
+    return node_package(
+        "clerk-backend", "@clerk/backend@^3.25.0", Path(__file__).parent / "clerk_verify.mjs"
+    )
 
 
 def test_clerks_own_library_agrees(clerk_backend: Path) -> None:
     """Whatever we take it takes, and reads the same in it; what it takes and we refuse is known."""
-    script = clerk_backend / "verify.mjs"
-    script.write_bytes((Path(__file__).parent / "clerk_verify.mjs").read_bytes())
     pem = KEY.private.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
+    memberships = [Case(f"as {case.name}", case.changes) for case in MEMBERSHIPS]
     asked = {
         "key": pem.decode(),
         "parties": [PARTY],
-        "tokens": {case.name: case.token() for case in CASES},
+        "tokens": {case.name: case.token() for case in [*CASES, *memberships]},
     }
     done = subprocess.run(
-        ["node", script], input=json.dumps(asked), capture_output=True, text=True, check=True
+        ["node", clerk_backend], input=json.dumps(asked), capture_output=True, text=True, check=True
     )
     theirs = json.loads(done.stdout)
-    for case in CASES:
+    for case in [*CASES, *memberships]:
         verdict = theirs[case.name]
         taken = case.says is None or case.stricter
         assert ("error" not in verdict) == taken, (case.name, verdict)
@@ -337,39 +312,95 @@ def test_an_organization_of_another_shape_is_refused(changes: dict[str, Any]) ->
         organization_of(claims(**changes))
 
 
-HOSTS = AccessRules(
+ROLES = AccessRules(
+    admin_roles=frozenset({"org:admin", "admin"}),
     host_roles=frozenset({"org:admin", "org:streams:host", "host"}),
+    moderator_roles=frozenset({"org:chat:moderate", "moderator"}),
+    player_roles=frozenset({"org:member", "org:streams:play"}),
     viewer_roles=None,
+    subscriber_roles=frozenset({"org:chat:read"}),
     any_room=True,
 )
+TEAM = {"id": "org_1", "slg": "friends", "rol": "member", "per": "read,moderate,play", "fpm": "4,3"}
 
 
-@pytest.mark.parametrize(
-    ("organizations", "changes", "hosts"),
-    [
-        ({"org_1"}, {"o": ORGANIZATION, "fea": FEATURES}, True),
-        ({"friends"}, {"o": ORGANIZATION, "fea": FEATURES}, True),
-        ({"*"}, {"o": ORGANIZATION, "fea": FEATURES}, True),
-        ({"org_2"}, {"o": ORGANIZATION, "fea": FEATURES}, False),
-        # A stranger's organization, whose slug is our id.
-        ({"org_1"}, {"o": {**ORGANIZATION, "id": "org_9", "slg": "org_1"}}, False),
-        # A permission without the role, and neither.
-        ({"org_1"}, {"o": {**ORGANIZATION, "rol": "member"}, "fea": FEATURES}, True),
-        ({"org_1"}, {"o": {**ORGANIZATION, "rol": "member", "fpm": "1,2"}, "fea": FEATURES}, False),
-        ({"org_1"}, {**V1, "org_id": "org_1", "org_role": "org:admin"}, True),
-        ({"org_1"}, {**V1, "org_id": "org_2", "org_role": "org:admin"}, False),
-        # Custom claims, which cannot pass for an organization's.
-        ({"org_1"}, {"role": "host"}, True),
-        ({"org_1"}, {"role": ["player", "host"]}, True),
-        ({"org_1"}, {"role": "org:admin"}, False),
-        ({"org_1"}, {}, False),
-    ],
-)
-async def test_who_may_host(organizations: set[str], changes: dict[str, Any], hosts: bool) -> None:
-    judge = verifier(organizations=frozenset(organizations), access=HOSTS)
-    identity = await judge.verify(KEY.sign(claims(**changes)))
-    assert identity.permits("arena", "host") is hosts
-    assert identity.permits("arena", "viewer")
+@dataclass
+class Membership:
+    """What claims make of someone besides a viewer, where ``organizations`` count."""
+
+    name: str
+    changes: dict[str, Any]
+    roles: set[str]
+    organizations: frozenset[str] = frozenset({"org_1"})
+    marks: set[str] = field(default_factory=set)
+
+
+ADMIN = {"o": ORGANIZATION, "fea": FEATURES}
+MEMBERSHIPS = [
+    Membership("nobody in particular", {}, set()),
+    Membership("an admin, by id", ADMIN, {"admin", "host"}, marks={"subscriber"}),
+    Membership(
+        "an admin, by slug", ADMIN, {"admin", "host"}, frozenset({"friends"}), {"subscriber"}
+    ),
+    Membership("an admin, of any", ADMIN, {"admin", "host"}, frozenset({"*"}), {"subscriber"}),
+    Membership("an admin elsewhere", ADMIN, set(), frozenset({"org_2"})),
+    Membership(
+        "a stranger whose slug is our id",
+        {"o": {**ORGANIZATION, "id": "org_9", "slg": "org_1"}},
+        set(),
+    ),
+    Membership(
+        "a member by permissions",
+        {"o": TEAM, "fea": FEATURES},
+        {"player", "moderator"},
+        marks={"subscriber"},
+    ),
+    Membership(
+        "a member whose masks are swapped",
+        {"o": {**TEAM, "fpm": "3,4"}, "fea": FEATURES},
+        {"player"},
+    ),
+    Membership(
+        "a permission of a role that is not named",
+        {"o": {**TEAM, "rol": "guest"}, "fea": FEATURES},
+        {"player", "moderator"},
+        marks={"subscriber"},
+    ),
+    Membership(
+        "a user's feature has no mask",
+        {"o": {**TEAM, "rol": "guest"}, "fea": "u:streams,o:chat"},
+        set(),
+    ),
+    Membership(
+        "v1, an admin", {**V1, "org_id": "org_1", "org_role": "org:admin"}, {"admin", "host"}
+    ),
+    Membership("v1, an admin elsewhere", {**V1, "org_id": "org_2", "org_role": "org:admin"}, set()),
+    Membership(
+        "v1, permissions",
+        {**V1, "org_id": "org_1", "org_role": "org:x", "org_permissions": ["org:chat:moderate"]},
+        {"moderator"},
+    ),
+    Membership("a custom claim", {"role": "host"}, {"host"}),
+    Membership("custom claims", {"role": ["moderator", "player", "admin"]}, {"moderator", "admin"}),
+    Membership("a custom claim that would be an organization's", {"role": "org:admin"}, set()),
+    Membership("and permissions", {"role": ["org:chat:moderate", "org:streams:play"]}, set()),
+    Membership(
+        "both", {**ADMIN, "role": "moderator"}, {"admin", "host", "moderator"}, marks={"subscriber"}
+    ),
+]
+
+
+@pytest.mark.parametrize("case", MEMBERSHIPS, ids=lambda case: case.name)
+async def test_organizations_and_custom_claims_make_roles(case: Membership) -> None:
+    judge = verifier(organizations=case.organizations, access=ROLES)
+    identity = await judge.verify(KEY.sign(claims(**case.changes)))
+    assert identity.roles == case.roles | {"viewer"}
+    assert identity.marks == case.marks
+
+
+async def test_a_name_is_a_custom_claim() -> None:
+    assert (await verifier().verify(KEY.sign(claims(name="Ann")))).name == "Ann"
+    assert (await verifier().verify(KEY.sign(claims()))).name == ""
 
 
 @pytest.mark.parametrize(
@@ -395,7 +426,7 @@ async def test_a_domain_needs_a_verified_address(changes: dict[str, Any], enters
     )
     token = KEY.sign(claims(**changes))
     if enters:
-        assert (await judge.verify(token)).permits("arena", "viewer")
+        assert (await judge.verify(token)).roles == {"viewer"}
     else:
         with pytest.raises(NotPermitted, match="verified e-mail"):
             await judge.verify(token)
@@ -403,8 +434,9 @@ async def test_a_domain_needs_a_verified_address(changes: dict[str, Any], enters
 
 async def test_a_room_in_the_token_is_the_only_one() -> None:
     identity = await verifier().verify(KEY.sign(claims(room="den")))
-    assert identity.permits("den", "viewer")
-    assert not identity.permits("arena", "viewer")
+    assert identity.role_for("den", "viewer") == "viewer"
+    assert identity.role_for("arena", "viewer") is None
+    assert identity.marks == {"link"}
     with pytest.raises(TokenError, match="room"):
         await verifier().verify(KEY.sign(claims(room=["den"])))
 
