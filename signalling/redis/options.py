@@ -53,18 +53,17 @@ def add_redis_options(serve: argparse.ArgumentParser) -> None:
     )
 
 
-async def bus_of(
-    options: argparse.Namespace, *, watch: BusWatch | None = None, resume_window_s: float = 0.0
-) -> RedisBus | None:
-    """The bus that the options ask for, connected; the caller's to close. ``None``: no Redis.
+def settings_of(
+    options: argparse.Namespace, *, resume_window_s: float = 0.0
+) -> RedisSettings | None:
+    """The Redis that the options name. ``None``: none. Raises :class:`UsageError`.
 
-    ``resume_window_s``: how long clients may take to come back. Raises :class:`UsageError`, or
-    :class:`.bus.BusUnavailable`.
+    ``resume_window_s``: how long clients may take to come back.
     """
     if not options.redis:
         return None
     try:
-        settings = RedisSettings(
+        return RedisSettings(
             url=options.redis,
             ca_file=options.redis_ca,
             cert_file=options.redis_cert,
@@ -76,4 +75,15 @@ async def bus_of(
     except ValueError as error:
         field, _, wrong = str(error).partition(": ")
         raise UsageError(f"{_OPTIONS.get(field, '--redis-lease')}: {wrong}") from None
-    return await RedisBus.connect(settings, watch=watch)
+
+
+async def bus_of(
+    options: argparse.Namespace, *, watch: BusWatch | None = None, resume_window_s: float = 0.0
+) -> RedisBus | None:
+    """The bus that the options ask for, connected; the caller's to close. ``None``: no Redis.
+
+    ``resume_window_s``: how long clients may take to come back. Raises :class:`UsageError`, or
+    :class:`.bus.BusUnavailable`.
+    """
+    settings = settings_of(options, resume_window_s=resume_window_s)
+    return None if settings is None else await RedisBus.connect(settings, watch=watch)

@@ -23,3 +23,8 @@ def replay(name: str, snapshot: bytes, events: Sequence[RoomEvent]) -> bytes:
     for event in events:
         room.apply(event)
     return room.snapshot()
+
+
+def empty(name: str) -> bytes:
+    """The snapshot of a room in which nobody has ever been."""
+    return Room(name).snapshot()

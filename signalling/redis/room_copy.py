@@ -40,6 +40,8 @@ class RoomCopy:
         self.seq: dict[str, int] = {}
         """The greatest q of each server that was taken."""
         self.latest: deque[Entry] = deque()
+        self.went_alone = False
+        """Some of the latest are this server's own, and may not be in Redis."""
 
     def take(self, epoch: str, entry: Entry) -> bool:
         """Whether an entry that came is the next one, and to be delivered. Raises :class:`Gap`."""
@@ -57,6 +59,7 @@ class RoomCopy:
         """The next entry, of this server's own, that does not wait for Redis."""
         entry = Entry(self.position + 1, self._server, q, event, encode_event(event))
         self._advance(entry)
+        self.went_alone = True
         return entry
 
     def follow(self, entries: list[Entry]) -> list[Entry]:

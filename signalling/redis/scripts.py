@@ -115,7 +115,8 @@ ENTER = (
 -- event. Returns a word and what belongs to it:
 --   found                          Redis does not have the room
 --   behind n last from             it has less than this server: bring what comes after n
---   conflict n last from           it does not know the event at the position
+--   old n last from                its log does not go back to the position
+--   conflict n last from           it has another event at the position
 --   follow epoch servers entries   what comes after the position
 --   state epoch servers entries n snapshot n last links seq     what there is: entries after n
 local position, at = tonumber(ARGV[7]), ARGV[8]
@@ -148,8 +149,10 @@ if position > n then
     if not redis.call('HGET', servers, owner) then redis.call('HSET', servers, owner, '-') end
   end
   finish()
-elseif position >= 0 and event_at(position) ~= at then
-  return {'conflict', n, last, from[1]}
+elseif position >= 0 then
+  local there = event_at(position)
+  if not there then return {'old', n, last, from[1]} end
+  if there ~= at then return {'conflict', n, last, from[1]} end
 end
 
 redis.call('HSET', servers, server, token)

@@ -23,7 +23,7 @@ from typing import Any
 from ..bus import BusUnavailable, Replica
 from ..rooms.events import Join, RoomEvent
 from .client import RedisClient, RedisSettings
-from .replay import replay
+from .replay import empty, replay
 from .room_copy import Gap, RoomCopy
 from .scripts import CHECK, ENTER, EXIT, FOUND, KEYS, PUBLISH, REAP, SAVE, sha
 from .session import FAILURES, Session
@@ -103,6 +103,7 @@ class SharedRoom:
         self._catching_up: asyncio.Task[None] | None = None
         self._held: list[tuple[str, Entry]] | None = None
         self._unheard: dict[int, float] = {}
+        self._apart = False
         self._active = False
         self._behind = 0
         self._checked_at = 0.0
@@ -291,6 +292,7 @@ class SharedRoom:
             else:
                 self._deliver(self.copy.follow(found.entries))
             self.entered = True
+            self.copy.went_alone = self._apart = False
             self._behind = 0
         finally:
             held, self._held = self._held, None
@@ -317,14 +319,14 @@ class SharedRoom:
                 case None:
                     await self._found()
                     has_copy = True
-                case Differs(behind=True, n=n, mark=theirs, origin=origin):
+                case Differs(how="behind", n=n, mark=theirs, origin=origin):
                     missing = copy.entries_after(n, theirs)
                     if missing is not None:
                         brought = [n, theirs, *_flat(missing)]
                     elif origin or not await self._found():
-                        has_copy = False
-                case Differs():
-                    has_copy = False
+                        has_copy, self._apart = False, True
+                case Differs(how=how):
+                    has_copy, self._apart = False, copy.went_alone or how == "conflict"
         raise RedisDataError(f"room {self.name} cannot be entered: others change it all the time")
 
     async def _found(self, others: set[str] | None = None) -> bool:
@@ -343,14 +345,15 @@ class SharedRoom:
         return bool(await self._run(FOUND, words))
 
     def _adopt(self, state: State) -> None:
-        first = not self.entered
         self.copy.adopt(state)
         self._saved_n, self._saved_at = state.base, time.monotonic()
-        events = [entry.event for entry in state.entries]
-        snapshot = replay(self.name, state.snapshot, events)
-        if not first:
+        snapshot = replay(self.name, state.snapshot, [entry.event for entry in state.entries])
+        if self._apart:
             log.warning("room=%s: went on apart from Redis, and takes what is there", self.name)
         for replica in tuple(self.replicas):
+            if self._apart:
+                # What its clients have had is not what the room says: they begin from its state.
+                replica.restore(empty(self.name))
             replica.restore(snapshot)
 
     # Care ----------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -66,9 +66,10 @@ class State(Follow):
 
 @dataclass(frozen=True)
 class Differs:
-    """Entering: Redis has less than this server (``behind``), or something else."""
+    """Entering: how Redis and this server differ."""
 
-    behind: bool
+    how: Literal["behind", "old", "conflict"]
+    """Redis has less; its log does not go back so far; it has other events."""
     n: int
     mark: str
     origin: str
@@ -113,8 +114,8 @@ def decode_entered(reply: Any) -> Follow | Differs | None:
         match reply:
             case [b"found"]:
                 return None
-            case [b"behind" | b"conflict" as word, int(n), mark, origin]:
-                return Differs(word == b"behind", n, mark.decode(), origin.decode())
+            case [b"behind" | b"old" | b"conflict" as how, int(n), mark, origin]:
+                return Differs(how.decode(), n, mark.decode(), origin.decode())
             case [b"follow", epoch, servers, entries]:
                 return Follow(epoch.decode(), _names(servers), _entries(entries))
             case [b"state", epoch, servers, entries, int(base), data, int(n), mark, links, seq]:

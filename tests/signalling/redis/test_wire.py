@@ -45,8 +45,9 @@ def test_answers_to_entering_are_read():
     entries = [[b"4-0", [b"e", encode_event(event), b"s", b"a", b"q", b"9"]]]
     entry = Entry(4, "a", 9, event)
     assert decode_entered([b"found"]) is None
-    assert decode_entered([b"behind", 3, b"a 1", b"f"]) == Differs(True, 3, "a 1", "f")
-    assert decode_entered([b"conflict", 3, b"", b""]) == Differs(False, 3, "", "")
+    assert decode_entered([b"behind", 3, b"a 1", b"f"]) == Differs("behind", 3, "a 1", "f")
+    assert decode_entered([b"old", 3, b"a 1", b""]) == Differs("old", 3, "a 1", "")
+    assert decode_entered([b"conflict", 3, b"", b""]) == Differs("conflict", 3, "", "")
     found = decode_entered([b"follow", b"e", [b"a", b"b"], entries])
     assert found == Follow("e", {"a", "b"}, [entry])
     state = [b"state", b"e", [b"a"], entries, 3, b"\xff", 4, b"a 9", [b"h", b"a"], [b"a", b"9"]]
