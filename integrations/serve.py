@@ -22,6 +22,7 @@ from typing import Any
 from signalling.__main__ import main as signalling_main
 from signalling.dev import ENVIRONMENT
 from signalling.metrics import Metrics
+from signalling.redis.options import settings_of as redis_settings_of
 from signalling.surroundings import Surroundings
 
 from .config.command import tell
@@ -31,9 +32,11 @@ from .config.sources import load
 from .config.where import SECRETS_VARIABLE, source_options
 from .errors import ErrorReports
 from .logs import configure_logs
+from .record_sinks import record_sinks
 from .scrub import Scrubber
 from .secrets import DirectorySecrets, EnvironmentSecrets, FixedSecrets, Secrets, SecretSource
 from .tracing import OtlpTracer
+from .turn_servers import turn_source
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,6 +80,17 @@ async def _surround(
             )
             stack.push_async_callback(tracer.close)
             parts["tracer"] = tracer
+        turn = settings.turn
+        parts["ice_servers"] = await turn_source(
+            turn.regions,
+            secrets,
+            static=options.stun + options.turn,
+            lifetime_s=turn.lifetime_s,
+            home=turn.home,
+        )
+        parts["records"] = await stack.enter_async_context(
+            record_sinks(settings.audit, settings.events, redis_settings_of(options))
+        )
         watching = asyncio.create_task(secrets.run(), name="secrets")
         stack.push_async_callback(_cancel, watching)
         yield parts

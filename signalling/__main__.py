@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
+from .audit import AuditError
 from .bus import Bus, BusUnavailable
 from .dev import DevIssuer, DevModeError
 from .ice_servers import StaticIceServers
@@ -74,7 +75,7 @@ def main(arguments: Sequence[str] | None = None, surroundings: Surroundings | No
     except (UsageError, ValueError) as error:
         print(f"playcast {options.command}: {error}", file=sys.stderr)
         return 2
-    except (BindError, BusUnavailable, DevModeError) as error:
+    except (AuditError, BindError, BusUnavailable, DevModeError) as error:
         print(f"playcast {options.command}: {error}", file=sys.stderr)
         return 1
 
@@ -92,12 +93,12 @@ async def _serve_with(options: argparse.Namespace, parts: Mapping[str, Any]) -> 
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     issuer = DevIssuer.load_or_create() if options.dev else None
-    parts = {"invitations": invitations_of(options), **parts}
+    ice_servers = StaticIceServers(options.stun + options.turn)
+    parts = {"invitations": invitations_of(options), "ice_servers": ice_servers, **parts}
     settings = SignallingSettings(
         verifier=verifier_of(options, issuer),
         host=options.host,
         port=options.port,
-        ice_servers=StaticIceServers(options.stun + options.turn),
         origins=frozenset(options.origin),
         **parts,
     )
