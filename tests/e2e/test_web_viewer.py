@@ -16,11 +16,14 @@ from typing import Any, TypeVar, get_args
 
 import pytest
 import pytest_asyncio
+import websockets.http11
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.datastructures import Headers
 from websockets.typing import Subprotocol
 
 from signalling.dev import DevIssuer
+from signalling.http11 import Request
 from signalling.messages import (
     CLOSE_CODES,
     SUBPROTOCOL,
@@ -487,6 +490,15 @@ async def test_path_without_a_picture(stage: Stage) -> None:
 
 
 SCRIPTED: dict[ErrorCode, str] = {
+    "not-admitted": "not-admitted",
+    "kicked": "kicked",
+    "banned": "banned",
+    "replaced": "replaced",
+    "room-full": "room-full",
+    "room-locked": "room-locked",
+    "rate-limited": "rate-limited",
+    "too-slow": "too-slow",
+    "conflict": "room-taken",
     "bad-message": "server-error",
     "too-large": "server-error",
     "room-taken": "room-taken",
@@ -496,10 +508,27 @@ SCRIPTED: dict[ErrorCode, str] = {
 }
 
 
+RETRIED = {
+    "internal",
+    "shutting-down",
+    "room-full",
+    "room-locked",
+    "rate-limited",
+    "too-slow",
+}
+
+
 @contextlib.asynccontextmanager
 async def scripted(*frames: str, close: int | None, refuse: bool = False) -> AsyncIterator[str]:
     """A server that answers every hello with ``frames`` and then closes. Gives its URL."""
     files = StaticFiles(WEB_ROOT)
+
+    def page(request: websockets.http11.Request) -> websockets.http11.Response:
+        asked = Request("GET", request.path, (("host", request.headers["Host"]),), False)
+        answer = files.respond(asked)
+        fields = [*answer.fields, ("Content-Type", answer.content_type), ("Connection", "close")]
+        headers = Headers([*fields, ("Content-Length", str(len(answer.body)))])
+        return websockets.http11.Response(answer.status, "", headers, answer.body)
 
     async def handle(socket: ServerConnection) -> None:
         assert isinstance(decode_client(await socket.recv()), Hello)
@@ -515,7 +544,7 @@ async def scripted(*frames: str, close: int | None, refuse: bool = False) -> Asy
         0,
         subprotocols=[Subprotocol(SUBPROTOCOL)],
         process_request=lambda socket, request: (
-            files.respond(request) if refuse or request.path != "/ws" else None
+            page(request) if refuse or request.path != "/ws" else None
         ),
     )
     async with server:
@@ -525,7 +554,7 @@ async def scripted(*frames: str, close: int | None, refuse: bool = False) -> Asy
 
 async def test_every_error_of_the_protocol_has_words(stage: Stage) -> None:
     for code, name in SCRIPTED.items():
-        retry = code in ("internal", "shutting-down")
+        retry = code in RETRIED
         error = encode(Error(code, f"it is {code}", retry=retry))
         async with scripted(error, close=CLOSE_CODES[code]) as url:
             page = await stage.open(url)
