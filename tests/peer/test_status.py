@@ -1,7 +1,6 @@
-"""The three faces of the status."""
+"""What a host's status says."""
 
 import io
-import json
 from dataclasses import replace
 
 import pytest
@@ -9,7 +8,9 @@ from rich.console import Console
 
 from native import Codec
 from peer.report import EncodeReport, HostReport, StageLatency, ViewerReport
-from peer.status import JsonStatus, LiveStatus, PlainStatus, Streaming, panel, status_for
+from peer.room_view import MemberReport, RoomReport
+from peer.status import HostScript, Streaming, panel
+from signalling.messages import ControlState
 
 LINK = "http://127.0.0.1:8080/#room=play&token=" + "x" * 500
 STREAMING = Streaming("display :0", "play", LINK, ("Dev mode.",))
@@ -32,11 +33,26 @@ REPORT = HostReport(
     signalling="joined",
     trouble="",
 )
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
+ROOM = RoomReport(
+    peer="me",
+    role="host",
+    policy="approval",
+    locked=True,
+    title="Doom",
+    viewers=3,
+    members=(
+        MemberReport("anna", "Anna", "player", False, False, ("pad:1",), ()),
+        MemberReport("bob", "", "player", True, False, (), ("pad:1",)),
+        MemberReport("carl", "Carl", "viewer", False, True, (), ()),
+    ),
+    controls=(
+        ControlState("pad:1", "anna", until=1075.0, queue=["bob", "stranger"]),
+        ControlState("pad:2"),
+        ControlState("mouse", "bob", away=True),
+    ),
+    rtt_ms=12.4,
+    at=1000.0,
+)
 
 
 def draw(report: HostReport, width: int = 100) -> str:
@@ -44,49 +60,6 @@ def draw(report: HostReport, width: int = 100) -> str:
     console = Console(file=out, width=width, color_system=None)
     console.print(panel(STREAMING, report, 3723))
     return out.getvalue()
-
-
-def test_the_output_chooses_the_face() -> None:
-    assert isinstance(status_for(Terminal(), as_json=True), JsonStatus)
-    assert isinstance(status_for(Terminal(), as_json=False), LiveStatus)
-    assert isinstance(status_for(io.StringIO(), as_json=False), PlainStatus)
-
-
-def test_json_is_one_object_a_report_and_words_go_elsewhere(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    out = io.StringIO()
-    with JsonStatus(out) as status:
-        status.started(STREAMING)
-        status.show(REPORT)
-        status.show(replace(REPORT, skipped=4))
-    lines = [json.loads(line) for line in out.getvalue().splitlines()]
-    assert [line["drops"]["skipped"] for line in lines] == [3, 4]
-    assert lines[0]["link"] == LINK
-    assert lines[0]["fps"] == 59.9
-    assert LINK in capsys.readouterr().err
-
-
-def test_plain_lines_come_on_change_and_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 100.0
-    monkeypatch.setattr("peer.status.time.monotonic", lambda: now)
-    out = io.StringIO()
-    with PlainStatus(out) as status:
-        status.started(STREAMING)
-        head = out.getvalue()
-        assert LINK + "\n" in head
-        status.show(REPORT)
-        status.show(REPORT)
-        now += 1
-        status.show(replace(REPORT, trouble="no route"))
-        now += 9.5
-        status.show(replace(REPORT, trouble="no route"))
-        now += 1
-        status.show(replace(REPORT, trouble="no route"))
-    lines = out.getvalue()[len(head) :].splitlines()
-    assert len(lines) == 3
-    assert lines[0].startswith("viewers=1 fps=59.9 bitrate=7.90Mbit/s size=1280x720 skipped=3")
-    assert lines[1].endswith("signalling: no route")
 
 
 def test_the_panel_has_every_figure() -> None:
@@ -98,6 +71,57 @@ def test_the_panel_has_every_figure() -> None:
         *("bob", "connecting"),
     ):
         assert words in text
+
+
+def test_the_panel_shows_the_room() -> None:
+    text = draw(replace(REPORT, room=ROOM), 120)
+    for words in (
+        "you let people in · locked · 3 watching · server 12 ms",
+        "Anna, 0:01:15 left; next: bob, stranger",
+        "bob (away)",
+        "Carl: let them in, or not, as manager",
+    ):
+        assert words in text
+    assert "pad:2" not in text, "what nobody has or wants is not shown"
+    assert "anna" not in text, "she has a name"
+
+
+def test_json_has_everything() -> None:
+    script = HostScript(STREAMING)
+    script.links["play"] = "http://play"
+    row = script.to_json(replace(REPORT, room=ROOM))
+    assert (row["fps"], row["room"], row["link"]) == (59.9, "play", LINK)
+    assert row["links"] == {"watch": LINK, "play": "http://play"}
+    room = row["room_state"]
+    assert (room["policy"], room["locked"], room["role"]) == ("approval", True, "host")
+    assert room["controls"][0]["queue"] == ["bob", "stranger"]
+    assert [member["waiting"] for member in room["members"]] == [False, False, True]
+    assert script.to_json(REPORT)["room_state"] is None
+
+
+def test_a_plain_line_is_for_what_a_person_wants_to_know() -> None:
+    script = HostScript(STREAMING)
+    assert LINK in "".join(script.opening())
+    assert script.line(REPORT).startswith(
+        "viewers=1 fps=59.9 bitrate=7.90Mbit/s size=1280x720 skipped=3"
+    )
+    in_room = replace(REPORT, room=ROOM)
+    assert script.line(replace(in_room, trouble="no route")).endswith(
+        "pad:1=Anna mouse=bob asks=bob:pad:1 at-the-door=1 locked signalling: no route"
+    )
+    key = script.key(in_room)
+    assert script.key(replace(in_room, skipped=9, room=replace(ROOM, at=1001.0))) == key
+    let_in = tuple(replace(member, waiting=False) for member in ROOM.members)
+    assert script.key(replace(in_room, room=replace(ROOM, members=let_in))) != key
+    handed_over = (ControlState("pad:1", "bob"),)
+    assert script.key(replace(in_room, room=replace(ROOM, controls=handed_over))) != key
+
+
+def test_a_host_without_a_link_prints_none() -> None:
+    script = HostScript(replace(STREAMING, link=""))
+    assert script.links == {}
+    assert script.opening() == ["Streaming display :0 in room play", "Dev mode."]
+    assert [line.plain.strip() for line in script.banner()] == ["Dev mode."]
 
 
 def test_the_panel_says_what_is_wrong() -> None:
@@ -118,13 +142,3 @@ def test_many_viewers_do_not_fill_the_screen() -> None:
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_the_panel_fits_any_width(width: int) -> None:
     assert max(len(line) for line in draw(REPORT, width).splitlines()) <= width
-
-
-def test_a_terminal_gets_the_link_whole() -> None:
-    out = Terminal()
-    console = Console(file=out, width=80, force_terminal=True, color_system=None)
-    with LiveStatus(console) as status:
-        status.started(STREAMING)
-        status.show(REPORT)
-    assert LINK in out.getvalue()
-    assert out.getvalue().endswith("\x1b[?25h")  # the cursor is back

@@ -1,23 +1,17 @@
-"""The three faces of a viewer's status."""
+"""What a viewer's status says."""
 
 from __future__ import annotations
 
 import io
-import json
 from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
+from peer.room_view import RoomReport
 from peer.view_report import PatternReport, Spread, ViewReport
-from peer.view_status import (
-    JsonStatus,
-    LiveStatus,
-    PlainStatus,
-    RecordingReport,
-    view_panel,
-    view_status_for,
-)
+from peer.view_status import RecordingReport, Viewed, ViewScript, view_panel
+from signalling.messages import ControlState
 
 REPORT = ViewReport(
     state="connected",
@@ -51,63 +45,35 @@ RECORDING = RecordingReport("game.mkv", 1200, 12_300_000, 62.5)
 NOTHING = ViewReport("joining", "cannot reach the server")
 
 
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
+ROOM = RoomReport(
+    peer="me",
+    role="player",
+    policy="open",
+    locked=False,
+    title="",
+    viewers=3,
+    members=(),
+    controls=(
+        ControlState("pad:1", "me", until=1030.4),
+        ControlState("pad:2", "anna"),
+        ControlState("mouse", "anna", queue=["bob", "me"]),
+    ),
+    rtt_ms=8.0,
+    at=1000.0,
+)
 
 
-def draw(report: ViewReport, recording: RecordingReport | None = None, width: int = 110) -> str:
+def draw(
+    report: ViewReport,
+    recording: RecordingReport | None = None,
+    width: int = 110,
+    room: RoomReport | None = None,
+) -> str:
     out = io.StringIO()
     Console(file=out, width=width, color_system=None).print(
-        view_panel("http://h/ · room play", report, recording, 3723)
+        view_panel("http://h/ · room play", Viewed(report, recording, room), 3723)
     )
     return out.getvalue()
-
-
-def test_the_output_chooses_the_face() -> None:
-    assert isinstance(view_status_for(Terminal(), as_json=True), JsonStatus)
-    assert isinstance(view_status_for(Terminal(), as_json=False), LiveStatus)
-    assert isinstance(view_status_for(io.StringIO(), as_json=False), PlainStatus)
-
-
-def test_json_is_one_object_a_report_and_words_go_elsewhere(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    out = io.StringIO()
-    with JsonStatus(out) as status:
-        status.started("http://h/", "play")
-        status.show(NOTHING, None)
-        status.show(REPORT, RECORDING)
-        status.say("The end.")
-    first, second = (json.loads(line) for line in out.getvalue().splitlines())
-    assert (first["state"], first["delay"], first["recording"]) == ("joining", None, None)
-    assert (second["page"], second["room"], second["fps"]) == ("http://h/", "play", 59.94)
-    assert second["delay"] == {"p50_ms": 12.34, "p95_ms": 20, "p99_ms": 31.5}
-    assert second["pattern"] == {"first": 0, "last": 1240, "missing": 6}
-    assert second["recording"] == {
-        "file": "game.mkv",
-        "frames": 1200,
-        "bytes": 12_300_000,
-        "seconds": 62.5,
-    }
-    assert capsys.readouterr().err == "Viewing room play of http://h/\nThe end.\n"
-
-
-def test_plain_lines_come_when_something_changes_and_last() -> None:
-    out = io.StringIO()
-    with PlainStatus(out) as status:
-        status.started("http://h/", "play")
-        for report in (NOTHING, NOTHING, REPORT, REPORT, replace(REPORT, fps=12.0)):
-            status.show(report, RECORDING)
-    lines = out.getvalue().splitlines()
-    assert lines[1] == "state=joining recorded=12.3MB trouble: cannot reach the server"
-    assert lines[2] == (
-        "state=connected fps=59.9 bitrate=7.90Mbit/s size=1280x720 codec=H264 delay=12.3/31.5ms"
-        " network=1.0/3.0ms assembly=4.0/6.0ms decode=1.5/2.5ms rtt=4.2ms lost=40 rtx=30 fec=9"
-        " dropped=1 freezes=2 recorded=12.3MB"
-    )
-    assert "fps=12.0" in lines[3]
-    assert len(lines) == 4
 
 
 def test_the_panel_tells_what_a_person_wants_to_know() -> None:
@@ -129,6 +95,47 @@ def test_the_panel_tells_what_a_person_wants_to_know() -> None:
     assert "whole" in draw(replace(REPORT, pattern=PatternReport(0, 9, 0)))
 
 
+def test_the_panel_says_what_we_are_and_have() -> None:
+    text = draw(REPORT, room=ROOM)
+    standing = "you are a player · you have pad:1 for 30 s · you wait for mouse (number 2)"
+    assert f"{standing} · server 8 ms" in text
+
+
+def test_json_has_everything() -> None:
+    script = ViewScript("http://h/", "play")
+    first = script.to_json(Viewed(NOTHING))
+    assert (first["state"], first["delay"], first["recording"]) == ("joining", None, None)
+    assert first["room_state"] is None
+    second = script.to_json(Viewed(REPORT, RECORDING, ROOM))
+    assert (second["page"], second["room"], second["fps"]) == ("http://h/", "play", 59.94)
+    assert second["delay"] == {"p50_ms": 12.34, "p95_ms": 20, "p99_ms": 31.5}
+    assert second["pattern"] == {"first": 0, "last": 1240, "missing": 6}
+    assert second["recording"] == {
+        "file": "game.mkv",
+        "frames": 1200,
+        "bytes": 12_300_000,
+        "seconds": 62.5,
+    }
+    assert (second["room_state"]["role"], second["room_state"]["peer"]) == ("player", "me")
+
+
+def test_a_plain_line_is_for_what_a_person_wants_to_know() -> None:
+    script = ViewScript("http://h/", "play")
+    assert script.opening() == ["Viewing room play of http://h/"]
+    assert (
+        script.line(Viewed(NOTHING, RECORDING))
+        == "state=joining recorded=12.3MB trouble: cannot reach the server"
+    )
+    assert script.line(Viewed(REPORT, RECORDING, ROOM)) == (
+        "state=connected fps=59.9 bitrate=7.90Mbit/s size=1280x720 codec=H264 delay=12.3/31.5ms"
+        " network=1.0/3.0ms assembly=4.0/6.0ms decode=1.5/2.5ms rtt=4.2ms lost=40 rtx=30 fec=9"
+        " dropped=1 freezes=2 recorded=12.3MB role=player pad:1=you"
+    )
+    key = script.key(Viewed(REPORT, RECORDING, ROOM))
+    assert script.key(Viewed(replace(REPORT, fps=12.0), RECORDING, replace(ROOM, at=1.0))) == key
+    assert script.key(Viewed(REPORT, RECORDING, replace(ROOM, role="viewer"))) != key
+
+
 def test_the_panel_says_what_is_in_the_way() -> None:
     text = draw(NOTHING)
     assert "○ joining" in text
@@ -141,14 +148,3 @@ def test_the_panel_says_what_is_in_the_way() -> None:
 @pytest.mark.parametrize("width", [20, 60, 100, 200])
 def test_the_panel_fits_any_width(width: int) -> None:
     assert all(len(line) <= width for line in draw(REPORT, RECORDING, width).splitlines())
-
-
-def test_the_terminal_is_given_back() -> None:
-    out = io.StringIO()
-    console = Console(file=out, force_terminal=True, width=100)
-    with LiveStatus(console) as status:
-        status.started("http://h/", "play")
-        status.show(REPORT, RECORDING)
-        status.say("Snapshot: now.png")
-    assert "Snapshot: now.png" in out.getvalue()
-    assert out.getvalue().rstrip().endswith("\x1b[?25h"), "the cursor is not shown again"
