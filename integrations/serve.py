@@ -21,7 +21,9 @@ from typing import Any
 
 from signalling.__main__ import main as signalling_main
 from signalling.dev import ENVIRONMENT
+from signalling.invites import Invitations, InvitationSettings, read_keys
 from signalling.metrics import Metrics
+from signalling.records import Records
 from signalling.redis.options import settings_of as redis_settings_of
 from signalling.surroundings import Surroundings
 
@@ -68,7 +70,8 @@ async def _surround(
     configure_logs(logs, scrubber)
     release = _version()
     async with AsyncExitStack() as stack:
-        parts: dict[str, Any] = {"metrics": Metrics(version=release, process=True)}
+        metrics = Metrics(version=release, process=True)
+        parts: dict[str, Any] = {"metrics": metrics, **settings.server.parts()}
         if settings.sentry.dsn.get_secret_value():
             reports = ErrorReports(
                 settings.sentry, scrubber, release=release, environment=settings.environment
@@ -87,13 +90,25 @@ async def _surround(
             static=options.stun + options.turn,
             lifetime_s=turn.lifetime_s,
             home=turn.home,
+            issued=metrics.turn_credential_issued,
         )
-        parts["records"] = await stack.enter_async_context(
+        sinks = await stack.enter_async_context(
             record_sinks(settings.audit, settings.events, redis_settings_of(options))
         )
+        parts["records"] = Records(metrics, sinks)
+        if options.invitation_keys is None and settings.identity.invitation_keys.get_secret_value():
+            parts["invitations"] = await _invitations(secrets)
         watching = asyncio.create_task(secrets.run(), name="secrets")
         stack.push_async_callback(_cancel, watching)
         yield parts
+
+
+async def _invitations(secrets: Secrets) -> Invitations:
+    """Goes by the keys that the secret has at any time."""
+    secret = await secrets.get("identity.invitation_keys")
+    invitations = Invitations(InvitationSettings(keys=read_keys(secret.current())))
+    secret.subscribe(lambda keys: invitations.use(InvitationSettings(keys=read_keys(keys))))
+    return invitations
 
 
 def _secret_sources(loaded: Loaded, directory: Path | None) -> list[SecretSource]:

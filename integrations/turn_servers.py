@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from signalling.ice_servers import IceServerSource, StaticIceServers
 from signalling.messages import IceServer
@@ -18,10 +18,12 @@ async def turn_source(
     static: Sequence[IceServer] = (),
     lifetime_s: float,
     home: str = "",
+    issued: Callable[[], None] = lambda: None,
 ) -> IceServerSource:
     """Credentials for each peer, in ``regions`` (``NAME=URL``), and ``static`` servers for all.
 
-    The secret is ``turn.secret`` of ``secrets``. Raises :class:`ValueError` naming the setting.
+    ``issued`` is called for each credential. The secret is ``turn.secret`` of ``secrets``. Raises
+    :class:`ValueError` naming the setting.
     """
     if not regions:
         return StaticIceServers(static)
@@ -35,4 +37,20 @@ async def turn_source(
         raise ValueError(f"turn.regions: {error}") from None
     if home and home not in {region.name for region in found}:
         raise ValueError(f"turn.home: {home!r} is none of turn.regions")
-    return TurnCredentials(found, static=static, lifetime_s=lifetime_s, home=home)
+    made = TurnCredentials(found, static=static, lifetime_s=lifetime_s, home=home)
+    return _Counted(made, len(static), issued)
+
+
+class _Counted:
+    """Tells of each credential that a source makes, besides its ``static`` servers."""
+
+    def __init__(self, source: IceServerSource, static: int, issued: Callable[[], None]) -> None:
+        self._source = source
+        self._static = static
+        self._issued = issued
+
+    def ice_servers(self, *, room: str, peer: str, now: float, region: str = "") -> list[IceServer]:
+        servers = self._source.ice_servers(room=room, peer=peer, now=now, region=region)
+        if len(servers) > self._static:
+            self._issued()
+        return servers

@@ -34,7 +34,6 @@ SERVE: Mapping[str, str] = {
     "identity.any_room": "any_room",
     "identity.clerk_organizations": "clerk_organization",
     "identity.email_domains": "email_domain",
-    "identity.invitation_keys": "invitation_keys",
     "redis.url": "redis",
     "redis.prefix": "redis_prefix",
     "redis.lease_s": "redis_lease",

@@ -78,11 +78,12 @@ def _reach(settings: Settings) -> Broken:
             yield f"server.tls.{other} server.tls.{name}", f"server.tls.{name} needs it"
         if path is not None and not path.is_file():
             yield f"server.tls.{name}", f"{path} is not a file"
-    for network in server.trusted_proxies:
-        try:
-            ipaddress.ip_network(network)
-        except ValueError as error:
-            yield "server.trusted_proxies", str(error)
+    for name in ("trusted_proxies", "metrics_networks"):
+        for network in getattr(server, name):
+            try:
+                ipaddress.ip_network(network)
+            except ValueError as error:
+                yield f"server.{name}", str(error)
     for origin in server.origins:
         parts = urlsplit(origin)
         written = f"{parts.scheme}://{parts.netloc}"

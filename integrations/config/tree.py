@@ -19,7 +19,8 @@ from ..errors import SentrySettings
 from ..logs import LogSettings
 from ..record_sinks import AuditSection, EventsSection
 from ..tracing import TelemetrySettings
-from .section import Count, Port, Seconds, SecretWords, Section, Words
+from .section import Port, Seconds, SecretWords, Section, Words
+from .server import Server
 
 Environment = Literal["development", "test", "staging", "production"]
 
@@ -33,52 +34,6 @@ DEFAULTS: dict[str, dict[str, object]] = {
 def normal(environment: object) -> object:
     """The profile that somebody means who writes it in capitals, or with a space."""
     return environment.strip().lower() if isinstance(environment, str) else environment
-
-
-class Tls(Section):
-    """A certificate of the server's own. Read again when the files change."""
-
-    certificate: Path | None = None
-    """PEM file with the certificate and those that vouch for it."""
-
-    key: Path | None = None
-    """PEM file with its private key."""
-
-
-class Limits(Section):
-    """What one client may ask of the server. Rates are token buckets: so many at once, then so many
-    a second."""
-
-    connections: Count = 20_000
-    """Connections of one server."""
-
-    connections_per_address: Count = 200
-    """Connections from one address."""
-
-    rooms: Count = 10_000
-    """Rooms on one server."""
-
-    members: Count = 1_000
-    """Members of one room."""
-
-
-class Server(Section):
-    """``playcast serve``: where it listens, and for whom."""
-
-    host: str = "127.0.0.1"
-    """Address or name to listen on; empty for all."""
-
-    port: Port = 8080
-    """TCP port; 0 is any free one."""
-
-    origins: Words = ()
-    """Pages that may connect besides our own, as ``https://play.example``."""
-
-    trusted_proxies: Words = ()
-    """Networks of proxies whose ``X-Forwarded-For`` is believed, as ``10.0.0.0/8``."""
-
-    tls: Tls = Tls()
-    limits: Limits = Limits()
 
 
 class Identity(Section):
@@ -129,12 +84,6 @@ class Identity(Section):
     subscriber_roles: Words = ()
     """Those that a room's subscribers have; empty: ``subscriber``."""
 
-    follower_roles: Words = ()
-    """Those that a room's followers have; empty: ``follower``."""
-
-    subscriber_roles: Words = ()
-    """Those that a room's subscribers have; empty: ``subscriber``."""
-
     role_claim: str = ""
     """Where tokens have their roles, as ``realm_access.roles``; empty: ``role``."""
 
@@ -146,9 +95,6 @@ class Identity(Section):
 
     email_domains: Words = ()
     """Only who has a verified e-mail address in one of these."""
-
-    invitation_keys: Path | None = None
-    """File of the keys that sign invitations, lines of ``ID:BASE64``; the same on all servers."""
 
     invitation_keys: SecretStr = SecretStr("")
     """Lines of ``ID:BASE64``, keys that sign invitations, the first of which signs; servers that
