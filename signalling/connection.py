@@ -456,8 +456,11 @@ class Connection:
         fresh = await self._verify(token)
         if fresh.subject != identity.subject:
             raise _Refusal("bad-token", "the fresh token is somebody else's")
-        if fresh.role_for(hello.room, hello.role) is None or self.role not in fresh.roles:
+        if fresh.role_for(hello.room, hello.role) is None:
             raise _forbidden(hello)
+        if self.role not in fresh.roles:
+            text = f"the fresh token does not make you a {self.role} any more: join again"
+            raise _Refusal("forbidden", text, retry=True)
         if self._ended:
             return
         self._identity = fresh

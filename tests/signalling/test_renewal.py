@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+import typing
+from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -21,6 +22,7 @@ from signalling.messages import (
     FreshToken,
     Hello,
     Ping,
+    Role,
     ServerMessage,
     TokenAccepted,
     TokenExpiring,
@@ -28,9 +30,11 @@ from signalling.messages import (
     decode_server,
     encode,
 )
+from signalling.messages.base import RoomMessage
 from signalling.server import SignallingServer
 from signalling.settings import SignallingSettings
 
+ROLES: tuple[Role, ...] = typing.get_args(Role)
 REFUSALS = {
     "forged": TokenError("forged"),
     "old": TokenExpired("old"),
@@ -39,15 +43,18 @@ REFUSALS = {
 
 
 class PlainVerifier:
-    """A token is ``SUBJECT ROOM SECONDS``: who, where, and how long it is good from now on."""
+    """A token is ``SUBJECT ROOM SECONDS ROLE…``: who, where, how long from now on, and as what.
+
+    Without a role it is a viewer's.
+    """
 
     loopback_only = False
 
     async def verify(self, token: str) -> Identity:
         if token in REFUSALS:
             raise REFUSALS[token]
-        subject, room, seconds = token.split()
-        return Identity(subject, room, frozenset({"viewer"}), time.time() + float(seconds))
+        subject, room, seconds, *roles = token.split()
+        return Identity(subject, room, frozenset(roles or ["viewer"]), time.time() + float(seconds))
 
     async def close(self) -> None:
         """Nothing to release."""
@@ -61,15 +68,23 @@ async def server() -> AsyncIterator[SignallingServer]:
 
 
 async def receive(socket: ClientConnection) -> ServerMessage:
+    """The next message that is about the connection, not about the room."""
     async with asyncio.timeout(10):
-        return decode_server(await socket.recv())
+        while True:
+            message = decode_server(await socket.recv())
+            if isinstance(message, Welcome) or not isinstance(message, RoomMessage):
+                return message
 
 
 @asynccontextmanager
-async def viewer(server: SignallingServer, token: str) -> AsyncIterator[ClientConnection]:
+async def viewer(
+    server: SignallingServer, token: str, becomes: str = ""
+) -> AsyncIterator[ClientConnection]:
     async with connect(server.websocket_url, proxy=None) as socket:
         await socket.send(encode(Hello(token, "den", "viewer")))
-        assert isinstance(await receive(socket), Welcome)
+        welcome = await receive(socket)
+        assert isinstance(welcome, Welcome)
+        assert not becomes or welcome.role == becomes
         yield socket
 
 
@@ -135,6 +150,20 @@ async def test_a_fresh_token_that_is_not_good_ends_the_connection(
         assert await last_words(socket) == (code, close_code)
 
 
+async def test_a_role_that_the_fresh_token_does_not_have_is_lost(server: SignallingServer) -> None:
+    """The client may come back at once, as what it is now."""
+    async with viewer(server, "ann den 60 moderator viewer") as socket:
+        await socket.send(encode(FreshToken("ann den 60 moderator")))
+        assert isinstance(await receive(socket), TokenAccepted)
+        await socket.send(encode(FreshToken("ann den 60 viewer")))
+        error = await receive(socket)
+        assert isinstance(error, Error)
+        assert (error.code, error.retry) == ("forbidden", True)
+        assert "moderator any more" in error.message
+    async with viewer(server, "ann den 60 viewer", becomes="viewer"):
+        pass
+
+
 async def test_a_token_is_taken_in_messages_alone(server: SignallingServer) -> None:
     url = f"{server.websocket_url}?token=ann%20den%2060"
     async with connect(url, proxy=None, additional_headers={"Cookie": "token=ann"}) as socket:
@@ -160,9 +189,9 @@ def client(server: SignallingServer, tokens: list[str], given: list[str]) -> Sig
     return SignallingClient(settings, fresh_token=fresh)
 
 
-async def everything(room: SignallingClient) -> list[ServerMessage]:
-    async with asyncio.timeout(10):
-        return [message async for message in room]
+async def everything(messages: AsyncIterable[ServerMessage]) -> list[ServerMessage]:
+    async with asyncio.timeout(20):
+        return [message async for message in messages]
 
 
 async def test_a_session_outlives_its_tokens(server: SignallingServer) -> None:
@@ -172,14 +201,14 @@ async def test_a_session_outlives_its_tokens(server: SignallingServer) -> None:
     async with client(server, tokens, given) as room, asyncio.timeout(20):
         messages = aiter(room)
         assert isinstance(await anext(messages), Welcome)
-        ended = asyncio.ensure_future(anext(messages))
+        rest = asyncio.ensure_future(everything(messages))
         # One second before the third token's end the fourth is asked for.
-        await asyncio.wait([ended], timeout=4.0)
-        assert not ended.done()  # one connection, and no word of tokens to those who iterate
+        await asyncio.wait([rest], timeout=4.0)
+        assert not rest.done()
         assert await room.send(Ping(1.0))
         await room.close()
-        with pytest.raises(StopAsyncIteration):
-            await ended
+        # One connection, and no word of tokens to those who iterate.
+        assert all(isinstance(message, RoomMessage) for message in await rest)
     assert len(given) == 4
     assert time.time() - started >= 4.0
 
@@ -189,18 +218,18 @@ async def test_without_a_fresh_token_it_is_asked_for_again_with_the_next_hello(
 ) -> None:
     given: list[str] = []
     tokens = ["ann den 2"]
-    welcomes: list[ServerMessage] = []
+    said: list[ServerMessage] = []
     async with client(server, tokens, given) as room:
         async with asyncio.timeout(20):
             async for message in room:
-                welcomes.append(message)
+                if isinstance(message, Welcome | Error):
+                    said.append(message)
                 if isinstance(message, Error):
                     assert message.code == "token-expired"
                     tokens.append("ann den 60")  # signed in again
                 elif len(given) == 2:
                     break
-    kinds = [type(message) for message in welcomes]
-    assert kinds == [Welcome, Error, Welcome]
+    assert [type(message) for message in said] == [Welcome, Error, Welcome]
 
 
 async def test_a_fresh_token_that_is_refused_at_once_is_no_reason_to_go_on(
