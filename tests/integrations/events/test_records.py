@@ -1,10 +1,41 @@
+import msgspec
 import pytest
 
 from integrations.events import EventBus, MemoryLog
 from integrations.events.records import RecordEvents, data_of
 from integrations.events.types import SCHEMAS, ControlGranted
+from signalling.messages import (
+    Admit,
+    Ban,
+    Chat,
+    Configure,
+    ControlDeny,
+    ControlGrant,
+    ControlRequest,
+    ControlTake,
+    Grant,
+    Invite,
+    Kick,
+    Promote,
+    Revoke,
+    Unban,
+)
 from signalling.records import Record, RecordType
+from tests.signalling.rooms.party import Party
 
+EVERY_SETTING = {
+    "policy": "approval",
+    "locked": False,
+    "capacity": 10,
+    "privacy": "public",
+    "title": "Doom",
+    "steam_app_id": 2280,
+    "control_policy": "turns",
+    "turn_s": 30.0,
+    "pads": 2,
+    "keyboard": False,
+    "chat": True,
+}
 TRACE = "00-" + "1" * 32 + "-" + "2" * 16 + "-01"
 
 
@@ -66,3 +97,37 @@ def test_whole_numbers_are_numbers():
         if "until" in fields:
             record = Record(type=schema.name, at=1.0, data={"until": 60})
             assert data_of(record).until == 60
+
+
+def test_everything_that_a_room_records_is_in_the_event():
+    party = Party()
+    host = party.join("host", "host")
+    host.ask(Configure(**{"id": "1", **EVERY_SETTING, "policy": "approval"}))
+    let_in, sent_away = party.join("anna"), party.join("bert")
+    host.ask(Admit(id="2", peer=let_in.peer))
+    host.ask(Kick(id="3", peer=sent_away.peer))
+    host.ask(Configure(id="4", policy="open", control_policy="ask"))
+    host.ask(Promote(id="5", peer=let_in.peer, role="player"))
+    let_in.ask(ControlRequest(id="6", control="pad:1"))
+    host.ask(ControlDeny(id="7", control="pad:1", peer=let_in.peer))
+    host.ask(ControlGrant(id="8", control="pad:1", peer=let_in.peer, for_s=60.0))
+    host.ask(ControlTake(id="9", control="pad:1"))
+    host.ask(Grant(id="10", peer=let_in.peer, capability="clipboard", for_s=60.0))
+    host.ask(Revoke(id="11", peer=let_in.peer, capability="clipboard"))
+    host.ask(Invite(id="12"))
+    let_in.ask(Chat(id="13", text="hello"))
+    let_in.drop()
+    let_in.come_back()
+    kicked, banned, leaves = party.join("carl"), party.join("dora"), party.join("emil")
+    host.ask(Kick(id="14", peer=kicked.peer))
+    host.ask(Ban(id="15", peer=banned.peer, for_s=60.0))
+    host.ask(Unban(id="16", subject=banned.subject))
+    leaves.leave()
+    let_in.leave()
+    host.leave()
+    elsewhere = ("server.", "auth.", "quality.")
+    expected = {t for t in RecordType.__args__ if not t.startswith(elsewhere)}
+    assert {record.type for record in party.records} == expected
+    for record in party.records:
+        data = msgspec.structs.asdict(data_of(record))
+        assert {name: data.get(name) for name in record.data} == record.data, record
