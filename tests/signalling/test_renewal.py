@@ -54,7 +54,8 @@ class PlainVerifier:
         if token in REFUSALS:
             raise REFUSALS[token]
         subject, room, seconds, *roles = token.split()
-        return Identity(subject, room, frozenset(roles or ["viewer"]), time.time() + float(seconds))
+        known = frozenset(role for role in ROLES if role in (roles or ["viewer"]))
+        return Identity(subject, room, known, time.time() + float(seconds))
 
     async def close(self) -> None:
         """Nothing to release."""
