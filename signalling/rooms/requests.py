@@ -188,6 +188,7 @@ def _unban(room: Membership, member: Member, request: Unban) -> Done:
 
 
 def _request_control(room: Membership, member: Member, request: ControlRequest) -> Done:
+    _check_hosted(room)
     change = room.handover().request(request.control, member.peer)
     if change.slots:
         room.delivery.record("control.requested", actor=member, control=request.control)
@@ -220,6 +221,7 @@ def _grant_control(room: Membership, member: Member, request: ControlGrant) -> D
 def _grant_one(
     room: Membership, member: Member, control: Control, peer: str, for_s: Duration | None
 ) -> None:
+    _check_hosted(room)
     target = _find_in(room, peer)
     _check_may(member, target, MAY_STEER, "give controls to")
     _check_holder(room, member, control)
@@ -329,6 +331,11 @@ def _check_holder(room: Membership, member: Member, control: Control) -> None:
     slot = room.state.slots.get(control)
     if slot is not None and slot.holder is not None:
         _check_may(member, room.state.members[slot.holder], MAY_STEER, "take controls from")
+
+
+def _check_hosted(room: Membership) -> None:
+    if room.roster.host is None:
+        raise Refusal("conflict", "there is no host, and so nothing to control", retry=True)
 
 
 def _check_grantable(member: Member, target: Member, capability: str) -> None:

@@ -418,6 +418,8 @@ def test_without_the_host_there_is_nothing_to_hold(party, host, player):
     assert isinstance(left, PeerLeft)
     assert (controls.reason, controls.controls[0].holder) == ("left", None)
     assert names(permissions.capabilities) == ["speak", "watch"]
+    error = player.ask(ControlRequest("pad:1", id="2"))
+    assert (error.code, error.retry) == ("conflict", True)
 
 
 # Other permissions ------------------------------------------------------------------------------
