@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from .http11 import END_OF_HEAD, MAX_HEAD_BYTES, BadRequest, Request, Response, parse_request
 from .limits import Address, parse_address
@@ -117,8 +117,8 @@ class HttpConnection(asyncio.BufferedProtocol):
     # asyncio.BufferedProtocol --------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # Not every loop's transports are derived from asyncio's.
+        self._transport = transport = cast(asyncio.Transport, transport)
         peername = transport.get_extra_info("peername")
         address = parse_address(peername[0]) if isinstance(peername, tuple) else None
         self.peer = Peer(address, tls=transport.get_extra_info("ssl_object") is not None)
