@@ -22,6 +22,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Literal, get_args
 
 import msgspec
+from structlog.contextvars import bind_contextvars
 
 from .bus import BusUnavailable
 from .identity import Identity, NotPermitted, TokenError, TokenExpired
@@ -159,6 +160,19 @@ class Connection:
         self._arm()
 
     @property
+    def _log(self) -> logging.LoggerAdapter[logging.Logger]:
+        """Its lines say whose connection they are about, whoever's doing they are."""
+        return logging.LoggerAdapter(log, self._ids())
+
+    def _ids(self) -> dict[str, str]:
+        ids = {"connection": self.link}
+        if self._hello is not None and self._identity is not None:
+            ids |= {"room": self._hello.room, "user": self._identity.subject}
+        if self._traceparent:
+            ids["trace"] = self._traceparent.split("-")[1]
+        return ids
+
+    @property
     def is_member(self) -> bool:
         """Whether the client is in a room, or on its way into one."""
         return self._hello is not None
@@ -213,7 +227,7 @@ class Connection:
     def close(self, error: Error) -> None:
         if self._ended:
             return
-        log.info("closing link=%s code=%s", self.link, error.code)
+        self._log.info("closing link=%s code=%s", self.link, error.code)
         frame = _encoder.encode(error)
         self._services.metrics.sent("error", len(frame))
         self._websocket.send(frame, limited=False)
@@ -363,6 +377,9 @@ class Connection:
         if hello.version != PROTOCOL_VERSION:
             text = f"this server speaks version {PROTOCOL_VERSION} of the protocol"
             raise _Refusal("version", text)
+        # For the lines of those that are asked below, within this task.
+        self._traceparent = hello.traceparent
+        bind_contextvars(**self._ids(), room=hello.room)
         span = settings.tracer.start("signalling.join", parent=hello.traceparent)
         with span:
             span.set("room", hello.room)
@@ -394,7 +411,7 @@ class Connection:
                 traceparent=span.traceparent,
             )
             await services.switchboard.join(hello.room, join, self)
-        log.info("joined room=%s role=%s link=%s", hello.room, role, self.link)
+        self._log.info("joined room=%s role=%s link=%s", hello.room, role, self.link)
 
     def _require_room(self, room: str, subject: str) -> None:
         """Raises :class:`_Refusal` when there is no room for this user, or for another room."""
@@ -416,7 +433,6 @@ class Connection:
         services.users.enter(identity.subject)
         services.rooms.enter(hello.room)
         self._hello, self._identity, self.role = hello, identity, role
-        self._traceparent = hello.traceparent
         self._pong_by = math.inf
         now = services.now()
         self._ping_at = now + services.settings.ping_interval_s
@@ -453,6 +469,7 @@ class Connection:
         hello, identity = self._hello, self._identity
         assert hello is not None
         assert identity is not None
+        bind_contextvars(**self._ids())
         fresh = await self._verify(token)
         if fresh.subject != identity.subject:
             raise _Refusal("bad-token", "the fresh token is somebody else's")
@@ -593,16 +610,16 @@ class Connection:
         self.close(Error(code, text, retry))
 
     def _cannot_serve(self, error: Exception) -> None:
-        log.warning("cannot serve link=%s: %s", self.link, error)
+        self._log.warning("cannot serve link=%s: %s", self.link, error)
         self._fail("internal", "the server cannot reach a service that it needs", retry=True)
 
     def _made_a_mistake(self) -> None:
-        log.exception("serving failed link=%s", self.link)
+        self._log.exception("serving failed link=%s", self.link)
         self._services.metrics.internal_error()
         self._fail("internal", "the server made a mistake", retry=True)
 
     def _drop(self, reason: str, why: str) -> None:
-        log.info("dropped link=%s: it %s", self.link, why)
+        self._log.info("dropped link=%s: it %s", self.link, why)
         self._services.metrics.dropped(reason)
         self._end()
         self._websocket.abort()
@@ -623,11 +640,13 @@ class Connection:
         hello, identity = self._hello, self._identity
         if hello is None or identity is None:
             return
+        log_of_member = self._log
         self._hello = None
         self._services.users.leave(identity.subject)
         self._services.rooms.leave(hello.room)
         await self._services.switchboard.leave(hello.room, self.link, self._leave_reason)
-        log.info("left room=%s link=%s reason=%s", hello.room, self.link, self._leave_reason)
+        reason = self._leave_reason
+        log_of_member.info("left room=%s link=%s reason=%s", hello.room, self.link, reason)
 
 
 class _Refusal(Exception):
