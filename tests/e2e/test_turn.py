@@ -28,18 +28,22 @@ from peer.ice import IceSettings, IceTiming
 from peer.signalling_client import SignallingClient, SignallingClientSettings
 from peer.tracks import PatternTrack
 from signalling.dev import DevIssuer
+from signalling.ice_servers import IceServerSource, StaticIceServers
 from signalling.messages import IceServer
 from signalling.server import SignallingServer
 from signalling.settings import SignallingSettings
+from signalling.turn import TurnCredentials, TurnRegion
 
 from ..peer.turn_server import PASSWORD, USER, TurnServer
 from .chromium import Chromium, Page
 from .host_process import HostProcess
 from .pattern_page import SCRIPT, faults_in, frames_of, more_frames
+from .view_process import ViewProcess
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
 
 ROOM = "den"
+SECRET = "a secret of the server and its TURN servers"
 FRAMES = 60
 
 RELAY_ONLY = """
@@ -119,12 +123,11 @@ class Words(logging.Handler):
 
 @contextlib.asynccontextmanager
 async def relayed_host(
-    url: str, password: str = PASSWORD, *, connect_timeout: float = 30.0
+    turn: IceServerSource, *, connect_timeout: float = 30.0
 ) -> AsyncIterator[RelayedHost]:
-    """A host of the pattern whose room, and so both sides, has this TURN server and no other."""
+    """A host of the pattern whose room, and so both sides, has these TURN servers and no others."""
     issuer = DevIssuer.generate()
-    turn = IceServer([url], USER, password)
-    settings = SignallingSettings(verifier=issuer.verifier(), port=0, ice_servers=(turn,))
+    settings = SignallingSettings(verifier=issuer.verifier(), port=0, ice_servers=turn)
     ice = IceSettings(relay_only=True, timing=IceTiming(connect=connect_timeout))
     async with contextlib.AsyncExitStack() as stack:
         hub = MediaHub(HubSettings(bind=("127.0.0.1",)))
@@ -148,6 +151,27 @@ async def relayed_host(
     await task
 
 
+def fixed(url: str, password: str = PASSWORD) -> IceServerSource:
+    """A server whose login is everybody's."""
+    return StaticIceServers([IceServer([url], USER, password)])
+
+
+def made_for_each(url: str, secret: str = SECRET, lifetime_s: float = 60.0) -> IceServerSource:
+    """A server for which each peer gets credentials of its own."""
+    region = TurnRegion(name="here", urls=(url,), secret=lambda: secret)
+    return TurnCredentials([region], lifetime_s=lifetime_s)
+
+
+class Expired:
+    """Credentials that were good a minute ago."""
+
+    def __init__(self, url: str) -> None:
+        self._source = made_for_each(url)
+
+    def ice_servers(self, *, room: str, peer: str, now: float, region: str = "") -> list[IceServer]:
+        return self._source.ice_servers(room=room, peer=peer, now=now - 120, region=region)
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Chromium]:
     async with Chromium() as browser:
@@ -157,6 +181,17 @@ async def browser() -> AsyncIterator[Chromium]:
 @pytest_asyncio.fixture(loop_scope="module")
 async def turn_server(tmp_path: Path) -> AsyncIterator[TurnServer]:
     async with TurnServer(tmp_path) as server:
+        yield server
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def secret_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[TurnServer]:
+    """One that takes the credentials that are made for each peer, over TLS too."""
+    async with TurnServer(tmp_path, secret=SECRET, tls=True) as server:
+        # Whom OpenSSL trusts: ours, and the viewer's process.
+        monkeypatch.setenv("SSL_CERT_FILE", str(server.certificate))
         yield server
 
 
@@ -175,7 +210,7 @@ async def playing(browser: Chromium, link: str) -> AsyncIterator[Page]:
 
 async def test_plays_through_turn_over_udp(browser: Chromium, turn_server: TurnServer) -> None:
     async with (
-        relayed_host(turn_server.url("udp")) as host,
+        relayed_host(fixed(turn_server.url("udp"))) as host,
         playing(browser, host.link) as page,
     ):
         assert await page.evaluate(SELECTED_PAIR) == ["relay", "relay"]
@@ -189,7 +224,7 @@ async def test_plays_through_turn_over_udp(browser: Chromium, turn_server: TurnS
 
 async def test_plays_through_turn_over_tcp(browser: Chromium, turn_server: TurnServer) -> None:
     async with (
-        relayed_host(turn_server.url("tcp")) as host,
+        relayed_host(fixed(turn_server.url("tcp"))) as host,
         playing(browser, host.link) as page,
     ):
         assert await page.evaluate(SELECTED_PAIR) == ["relay", "relay"]
@@ -201,6 +236,50 @@ async def test_plays_through_turn_over_tcp(browser: Chromium, turn_server: TurnS
         assert stats.path.port != turn_server.port
         assert stats.media is not None
         assert stats.media.frames >= FRAMES
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])
+async def test_both_ends_relay_with_credentials_of_their_own(
+    secret_server: TurnServer, transport: str
+) -> None:
+    """Our host and our viewer: neither has another way to the other."""
+    async with (
+        relayed_host(made_for_each(secret_server.url(transport))) as host,
+        ViewProcess(host.link, "--relay-only") as view,
+    ):
+        report = await view.report(lambda report: report["frames"] >= FRAMES)
+        assert (report["state"], report["pattern"]["missing"]) == ("connected", 0)
+        stats = host.stats()
+        assert stats.relayed
+        # Over UDP the hub itself sends to the server, else to the bridge that has the connection.
+        assert (stats.path == Address("127.0.0.1", secret_server.port)) == (transport == "udp")
+        assert await view.interrupt() == 0
+
+
+async def test_a_browser_relays_with_credentials_of_its_own(
+    browser: Chromium, secret_server: TurnServer
+) -> None:
+    async with (
+        relayed_host(made_for_each(secret_server.url("udp"))) as host,
+        playing(browser, host.link) as page,
+    ):
+        assert await page.evaluate(SELECTED_PAIR) == ["relay", "relay"]
+        assert host.stats().relayed
+
+
+@pytest.mark.parametrize("what", ["another secret", "expired"])
+async def test_credentials_that_are_not_good_relay_nothing(
+    secret_server: TurnServer, words: Words, what: str
+) -> None:
+    url = secret_server.url("udp")
+    source = made_for_each(url, "guessed") if what == "another secret" else Expired(url)
+    async with relayed_host(source, connect_timeout=1.0) as host:
+        async with ViewProcess(host.link, "--relay-only", "--wait", "3") as view:
+            refusal = await words.until("gives no candidate")
+            assert refusal.startswith(url)
+            assert "401" in refusal
+            assert await view.end() == 1
+        assert all(connection.failure for connection in host.connections)
 
 
 async def test_the_commands_turn_server_reaches_the_viewer(
@@ -233,7 +312,7 @@ async def test_wrong_credentials_are_told_in_words(
     browser: Chromium, turn_server: TurnServer, words: Words, transport: str
 ) -> None:
     url = turn_server.url(transport)
-    async with relayed_host(url, "wrong", connect_timeout=1.0) as host:
+    async with relayed_host(fixed(url, "wrong"), connect_timeout=1.0) as host:
         page = await browser.open(host.link, init=[RELAY_ONLY, HURRY])
         try:
             refusal = await words.until("gives no candidate")
