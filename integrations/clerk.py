@@ -150,6 +150,11 @@ class ClerkVerifier:
         self._settings = settings
         self._reader = TokenReader(settings.tokens(), keys=keys)
 
+    @property
+    def available(self) -> bool:
+        """See :attr:`signalling.auth.TokenReader.available`."""
+        return self._reader.available
+
     async def verify(self, token: str) -> Identity:
         """See :meth:`signalling.auth.Verifier.verify`."""
         claims, expires_at = await self._reader.read(token)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -39,6 +40,8 @@ from .scrub import Scrubber
 from .secrets import DirectorySecrets, EnvironmentSecrets, FixedSecrets, Secrets, SecretSource
 from .tracing import OtlpTracer
 from .turn_servers import turn_source
+
+log = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -97,17 +100,27 @@ async def _surround(
         )
         parts["records"] = Records(metrics, sinks)
         if options.invitation_keys is None and settings.identity.invitation_keys.get_secret_value():
-            parts["invitations"] = await _invitations(secrets)
+            parts["invitations"] = await _invitations(secrets, options.invitation_stay)
         watching = asyncio.create_task(secrets.run(), name="secrets")
         stack.push_async_callback(_cancel, watching)
         yield parts
 
 
-async def _invitations(secrets: Secrets) -> Invitations:
-    """Goes by the keys that the secret has at any time."""
+async def _invitations(secrets: Secrets, stay_s: float) -> Invitations:
+    """Goes by the keys that the secret has at any time, and that make sense."""
+
+    def settings(text: str) -> InvitationSettings:
+        return InvitationSettings(keys=read_keys(text), stay_s=stay_s)
+
+    def changed(text: str) -> None:
+        try:
+            invitations.use(settings(text))
+        except ValueError as error:
+            log.error("the keys of invitations have not changed: %s", error)  # noqa: TRY400
+
     secret = await secrets.get("identity.invitation_keys")
-    invitations = Invitations(InvitationSettings(keys=read_keys(secret.current())))
-    secret.subscribe(lambda keys: invitations.use(InvitationSettings(keys=read_keys(keys))))
+    invitations = Invitations(settings(secret.current()))
+    secret.subscribe(changed)
     return invitations
 
 

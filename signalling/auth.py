@@ -149,6 +149,11 @@ class TokenReader:
         self._kid_of_header: dict[str, str] = {}
         self._decoder = msgspec.json.Decoder(dict[str, Any])
 
+    @property
+    def available(self) -> bool:
+        """Whether tokens can be verified: keys are there, or have not been asked for yet."""
+        return self._keys.available
+
     async def read(self, token: str) -> tuple[dict[str, Any], float]:
         """The claims, and until when they count (as :attr:`Identity.expires_at`).
 
@@ -256,6 +261,11 @@ class Verifier:
     @property
     def loopback_only(self) -> bool:
         return self._loopback_only
+
+    @property
+    def available(self) -> bool:
+        """See :attr:`TokenReader.available`."""
+        return self._reader.available
 
     async def verify(self, token: str) -> Identity:
         """The identity that ``token`` proves.

@@ -8,7 +8,13 @@ from pathlib import Path
 
 from .auth import AccessRules, TokenVerifier, Verifier, VerifierSettings
 from .dev import DevIssuer, require_development, require_loopback
-from .invites import Invitations, InvitationSettings, read_keys
+from .invites import (
+    MAX_LIFETIME_S,
+    InvitationKey,
+    Invitations,
+    InvitationSettings,
+    read_keys,
+)
 
 _ROLE_OPTIONS = {
     "admin": "the issuer's role or permission that makes an admin (admin); with Clerk also org:ROLE"
@@ -100,13 +106,22 @@ def add_identity_options(parser: argparse.ArgumentParser) -> None:
         help="keys that sign invitations, lines of ID:BASE64, the first of which signs; servers"
         " that share rooms share them (one of this process alone)",
     )
+    may.add_argument(
+        "--invitation-stay",
+        type=_stay,
+        default=InvitationSettings.stay_s,
+        metavar="SECONDS",
+        help="how long after an invitation's end who came by it may stay (%(default)g)",
+    )
 
 
 def invitations_of(options: argparse.Namespace) -> Invitations:
     """What makes and checks invitations. Raises :class:`UsageError` and :class:`ValueError`."""
     path = options.invitation_keys
     if path is None:
-        return Invitations()
+        return Invitations(
+            InvitationSettings(keys=(InvitationKey.generate(),), stay_s=options.invitation_stay)
+        )
     try:
         keys = read_keys(path.read_text("utf-8"))
     except OSError as error:
@@ -115,7 +130,7 @@ def invitations_of(options: argparse.Namespace) -> Invitations:
         raise UsageError(f"--invitation-keys {path}: {error}") from None
     if not keys:
         raise UsageError(f"--invitation-keys {path}: holds no key")
-    return Invitations(InvitationSettings(keys=keys))
+    return Invitations(InvitationSettings(keys=keys, stay_s=options.invitation_stay))
 
 
 def verifier_of(options: argparse.Namespace, issuer: DevIssuer | None) -> TokenVerifier:
@@ -208,11 +223,19 @@ def _refuse_with(why: str, options: argparse.Namespace, names: str) -> None:
             raise UsageError(f"{why}: it does not go with --{name.replace('_', '-')}")
 
 
-def _leeway(text: str) -> float:
+def _seconds(text: str, most: float) -> float:
     try:
         seconds = float(text)
     except ValueError:
         seconds = math.nan
-    if not 0 <= seconds <= 300:
-        raise argparse.ArgumentTypeError(f"takes 0..300 seconds, not {text!r}")
+    if not 0 <= seconds <= most:
+        raise argparse.ArgumentTypeError(f"takes 0..{most:g} seconds, not {text!r}")
     return seconds
+
+
+def _leeway(text: str) -> float:
+    return _seconds(text, 300)
+
+
+def _stay(text: str) -> float:
+    return _seconds(text, MAX_LIFETIME_S)

@@ -102,6 +102,11 @@ class KeySet:
         """Why the last fetch failed; empty when it did not."""
         return self._failure
 
+    @property
+    def available(self) -> bool:
+        """Whether tokens can be verified, as far as is known."""
+        return bool(self._keys) or not self._failure
+
     async def get(self, kid: str) -> RSAPublicKey:
         """The key of id ``kid``. Raises :class:`UnknownKey` or :class:`KeysUnavailable`."""
         now = self._clock()

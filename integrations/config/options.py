@@ -34,6 +34,7 @@ SERVE: Mapping[str, str] = {
     "identity.any_room": "any_room",
     "identity.clerk_organizations": "clerk_organization",
     "identity.email_domains": "email_domain",
+    "identity.invitation_stay_s": "invitation_stay",
     "redis.url": "redis",
     "redis.prefix": "redis_prefix",
     "redis.lease_s": "redis_lease",

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from signalling.invites import MAX_LIFETIME_S, InvitationSettings
 from signalling.messages import IceServer
 from signalling.net import is_loopback
 
@@ -99,6 +100,9 @@ class Identity(Section):
     invitation_keys: SecretStr = SecretStr("")
     """Lines of ``ID:BASE64``, keys that sign invitations, the first of which signs; servers that
     share rooms share them. Empty: one of the process alone."""
+
+    invitation_stay_s: Annotated[float, Field(ge=0, le=MAX_LIFETIME_S)] = InvitationSettings.stay_s
+    """How long after an invitation's end who came by it may stay, in seconds."""
 
 
 class Redis(Section):

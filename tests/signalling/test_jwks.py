@@ -175,6 +175,7 @@ async def test_old_keys_stay_good_while_the_issuer_is_down(issuer):
     issuer.now += 500.0
     assert await keys.get(OLD_KID) is key
     assert await keys.get(OLD_KID) is key
+    assert keys.available
     assert issuer.fetches == 2  # the second try waits for the cooldown
 
 
@@ -232,9 +233,11 @@ async def test_without_any_keys_it_says_so_and_tries_again_after_the_cooldown(is
         with pytest.raises(KeysUnavailable, match="down"):
             await keys.get(OLD_KID)
     assert issuer.fetches == 1
+    assert not keys.available
     issuer.down = False
     issuer.now += 10.0
     await keys.get(OLD_KID)
+    assert keys.available
 
 
 async def test_closing_gives_up_a_fetch(issuer):
