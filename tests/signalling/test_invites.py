@@ -1,12 +1,18 @@
+import asyncio
 import base64
+import contextlib
 import hashlib
 import hmac
+import math
 import random
+import time
 
 import msgspec
 import pytest
+from websockets.asyncio.client import connect
 
 from signalling.auth import Identity, TokenError, TokenExpired
+from signalling.bus import MemoryBus
 from signalling.dev import DevIssuer
 from signalling.invites import (
     INVITABLE_ROLES,
@@ -18,6 +24,18 @@ from signalling.invites import (
     is_invitation,
     read_keys,
 )
+from signalling.messages import (
+    Configure,
+    Error,
+    Hello,
+    Invite,
+    Invited,
+    Welcome,
+    decode_server,
+    encode,
+)
+from signalling.server import SignallingServer
+from signalling.settings import SignallingSettings
 
 OLD, NEW = InvitationKey("2026-01", b"o" * 32), InvitationKey("2026-02", b"n" * 32)
 ROLES = ("admin", "host", "moderator", "player", "viewer")
@@ -212,3 +230,77 @@ def test_no_key_shows_its_secret():
 def test_settings_that_make_no_sense_are_misuse(changes, names):
     with pytest.raises(ValueError, match=names):
         InvitationSettings(**{"keys": (OLD,), **changes})
+
+
+# Through a server -------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def member(server, token, role="viewer", room="den"):
+    async with connect(server.websocket_url, proxy=None) as socket:
+        await socket.send(encode(Hello(token, room, role)))
+        yield socket
+
+
+async def next_of(socket, *kinds):
+    async with asyncio.timeout(10):
+        while True:
+            message = decode_server(await socket.recv())
+            if isinstance(message, kinds):
+                return message
+
+
+async def test_a_host_invites_and_a_stranger_comes_in_on_another_server(clock):
+    issuer = DevIssuer.generate()
+    bus = MemoryBus()
+    settings = [
+        SignallingSettings(
+            verifier=issuer.verifier(), port=0, invitations=invitations(clock, *keys, stay_s=600.0)
+        )
+        for keys in ((OLD,), (NEW, OLD))
+    ]
+    async with (
+        SignallingServer(settings[0], bus=bus) as one,
+        SignallingServer(settings[1], bus=bus) as other,
+        member(one, issuer.mint("ann", "den", "host"), "host") as host,
+    ):
+        await next_of(host, Welcome)
+        await host.send(encode(Configure(id="1", policy="invite")))
+        await host.send(encode(Invite(id="2", role="player", for_s=60.0)))
+        made = await next_of(host, Invited, Error)
+        assert (made.id, made.until) == ("2", math.floor(clock.now + 60.0))
+
+        async with member(other, issuer.mint("bob", "den", "viewer")) as uninvited:
+            assert (await next_of(uninvited, Error, Welcome)).code == "not-admitted"
+        async with member(other, made.token) as guest:
+            welcome = await next_of(guest, Error, Welcome)
+            assert (welcome.role, welcome.host_present) == ("player", True)
+        async with member(other, made.token, room="arena") as elsewhere:
+            assert (await next_of(elsewhere, Error, Welcome)).code == "forbidden"
+        async with member(other, made.token, "host") as usurper:
+            assert (await next_of(usurper, Error, Welcome)).code == "forbidden"
+        async with member(other, made.token[:-1]) as forger:
+            assert (await next_of(forger, Error, Welcome)).code == "bad-token"
+
+        await host.send(encode(Invite(id="3", role="admin")))
+        refused = await next_of(host, Invited, Error)
+        assert (refused.id, refused.code) == ("3", "forbidden")
+
+        clock.now = made.until
+        async with member(other, made.token) as late:
+            assert (await next_of(late, Error, Welcome)).code == "token-expired"
+
+
+async def test_a_session_ends_when_the_stay_after_its_invitation_does(clock):
+    """The socket's own clock is the wall's: the invitation's end is put just before now."""
+    clock.now = time.time() - 58.5
+    made = invitations(clock, stay_s=60.0)
+    token, until = made.make("den", "viewer", 0.9, "ann")
+    clock.now = until - 0.1
+    settings = SignallingSettings(
+        verifier=DevIssuer.generate().verifier(), port=0, invitations=made
+    )
+    async with SignallingServer(settings) as server, member(server, token) as guest:
+        await next_of(guest, Welcome)
+        assert (await next_of(guest, Error)).code == "token-expired"
+        assert time.time() >= until + 60.0
