@@ -12,6 +12,7 @@ from websockets.typing import Subprotocol
 from peer.signalling_client import (
     FINAL,
     ClientState,
+    RequestRefused,
     SignallingClient,
     SignallingClientSettings,
     SignallingRefused,
@@ -19,15 +20,23 @@ from peer.signalling_client import (
 from signalling.messages import (
     CLOSE_CODES,
     SUBPROTOCOL,
+    Ban,
     Bye,
     Candidate,
+    ChatMessage,
     ClientMessage,
+    Done,
     Error,
     ErrorCode,
     Hello,
+    Invite,
+    Invited,
+    Kick,
     PeerJoined,
     Ping,
     Pong,
+    Resume,
+    Waiting,
     Welcome,
     decode_client,
     encode,
@@ -54,10 +63,13 @@ async def receive(socket: ServerConnection) -> ClientMessage:
     return decode_client(await socket.recv())
 
 
-async def admit(socket: ServerConnection, peer: str = "me") -> Hello:
+async def admit(socket: ServerConnection, welcome: Welcome | str = "me") -> Hello:
+    """Take the hello, and send the welcome: a name alone stands for a plain one."""
     hello = await receive(socket)
     assert isinstance(hello, Hello)
-    await socket.send(encode(Welcome(peer, hello.room, hello.role, True)))
+    if isinstance(welcome, str):
+        welcome = Welcome(welcome, hello.room, hello.role, True)
+    await socket.send(encode(welcome))
     return hello
 
 
@@ -337,6 +349,330 @@ async def test_an_unreachable_server_is_tried_until_close() -> None:
 def test_the_settings_refuse_what_is_no_websocket_address(url: str) -> None:
     with pytest.raises(ValueError, match="url"):
         SignallingClientSettings(url=url, token="secret", room="den")
+
+
+# Sessions ---------------------------------------------------------------------------------------
+
+
+def chat(number: int) -> ChatMessage:
+    return ChatMessage("anna", "Anna", "viewer", f"line {number}", 0.0, seq=number)
+
+
+async def test_a_session_is_resumed_and_each_message_comes_once() -> None:
+    hellos: list[Hello] = []
+
+    async def break_off(socket: ServerConnection) -> None:
+        hellos.append(await admit(socket, Welcome("me", "den", "host", True, secret="s1", seq=4)))
+        for number in (4, 5, 6, 6):
+            await socket.send(encode(chat(number)))
+        await receive(socket)
+        socket.transport.abort()
+
+    async def go_on(socket: ServerConnection) -> None:
+        resumed = Welcome("me", "den", "host", True, secret="s2", resumed=True)
+        hellos.append(await admit(socket, resumed))
+        for number in (5, 6, 7, 8):
+            await socket.send(encode(chat(number)))
+        await receive(socket)
+        socket.transport.abort()
+
+    async def forget(socket: ServerConnection) -> None:
+        hellos.append(await admit(socket, Welcome("new", "den", "host", True, secret="s3", seq=2)))
+        for number in (2, 3):
+            await socket.send(encode(chat(number)))
+        await socket.wait_closed()
+
+    async with server(break_off, go_on, forget) as url, client(url) as me:
+        messages = aiter(me)
+        heard: list[object] = []
+        for count in (3, 3, 2):
+            for _ in range(count):
+                message = await anext(messages)
+                heard.append(message.seq if isinstance(message, ChatMessage) else message)
+            await me.send(Pong(0))
+        assert me.peer == "new"
+    first, second, third = (item for item in heard if isinstance(item, Welcome))
+    assert heard == [first, 5, 6, second, 7, 8, third, 3]
+    assert [hello.resume for hello in hellos] == [
+        None,
+        Resume("me", "s1", 6),
+        Resume("me", "s2", 8),
+    ]
+
+
+async def test_what_follows_an_incomplete_welcome_counts_from_its_own_number() -> None:
+    async def break_off(socket: ServerConnection) -> None:
+        await admit(socket, Welcome("me", "den", "host", True, seq=100))
+        socket.transport.abort()
+
+    async def go_on(socket: ServerConnection) -> None:
+        await admit(socket, Welcome("me", "den", "host", True, resumed=True, complete=False))
+        await socket.send(encode(chat(3)))
+        await socket.wait_closed()
+
+    async with server(break_off, go_on) as url, client(url) as me:
+        messages = aiter(me)
+        await anext(messages)
+        await anext(messages)
+        assert await anext(messages) == chat(3), "a room restored from an older state counts anew"
+
+
+async def test_reconnecting_keeps_the_session_and_says_the_seat_anew() -> None:
+    hellos: list[Hello] = []
+
+    async def stay(socket: ServerConnection) -> None:
+        hellos.append(await admit(socket))
+        await socket.wait_closed()
+
+    async with server(stay, stay) as url, client(url) as me:
+        me.seat = "a-seat"
+        messages = aiter(me)
+        await anext(messages)
+        me.seat = ""
+        await me.reconnect()
+        await anext(messages)
+    assert [(hello.seat, hello.resume is not None) for hello in hellos] == [
+        ("a-seat", False),
+        ("", True),
+    ]
+
+
+async def test_who_must_be_let_in_waits_for_longer_than_a_welcome_may_take() -> None:
+    let_in = asyncio.Event()
+
+    async def keep_waiting(socket: ServerConnection) -> None:
+        await receive(socket)
+        await socket.send(encode(Waiting("me", "den")))
+        await let_in.wait()
+        await socket.send(encode(Welcome("me", "den", "viewer", True)))
+        await socket.wait_closed()
+
+    async with server(keep_waiting) as url, client(url, open_timeout_s=0.05) as me:
+        messages = aiter(me)
+        assert await anext(messages) == Waiting("me", "den")
+        assert me.state is ClientState.KNOCKING
+        assert not await me.send(Candidate("host", "")), "there is nobody to send it to yet"
+        welcome = asyncio.ensure_future(anext(messages))
+        await asyncio.wait({welcome}, timeout=0.1)
+        assert not welcome.done()
+        let_in.set()
+        assert isinstance(await welcome, Welcome)
+        assert me.state is ClientState.JOINED
+
+
+async def test_who_gives_up_waiting_says_bye() -> None:
+    said: list[ClientMessage] = []
+
+    async def keep_waiting(socket: ServerConnection) -> None:
+        await receive(socket)
+        await socket.send(encode(Waiting("me", "den")))
+        said.append(await receive(socket))
+
+    async with server(keep_waiting) as url, client(url) as me:
+        messages = aiter(me)
+        await anext(messages)
+        await asyncio.gather(me.close(), _drain(messages))
+    assert said == [Bye()]
+
+
+async def test_a_welcome_that_names_thousands_is_read() -> None:
+    members = [PeerJoined(f"peer{number}", "viewer", "x" * 40) for number in range(5000)]
+
+    async def script(socket: ServerConnection) -> None:
+        await admit(socket, Welcome("me", "den", "host", True, members=members))
+        await socket.wait_closed()
+
+    async with server(script) as url, client(url) as me:
+        welcome = await anext(aiter(me))
+        assert isinstance(welcome, Welcome)
+        assert len(welcome.members) == 5000
+
+
+async def test_the_heartbeat_is_measured_and_the_trace_carried() -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    hellos: list[Hello] = []
+
+    async def script(socket: ServerConnection) -> None:
+        hellos.append(await admit(socket))
+        await receive(socket)  # the pong that the client awaits has gone out before
+        await socket.send(encode(chat(1)))
+        await socket.wait_closed()
+
+    async with server(script) as url, client(url, traceparent=trace) as me:
+        messages = aiter(me)
+        assert me.rtt_ms is None
+        await anext(messages)
+        await me.send(Pong(0))
+        await anext(messages)
+        assert me.rtt_ms is not None
+        assert 0 < me.rtt_ms < 1000
+    assert hellos[0].traceparent == trace
+
+
+# Requests ---------------------------------------------------------------------------------------
+
+
+async def test_a_request_gets_its_answer_and_others_see_it_not() -> None:
+    async def script(socket: ServerConnection) -> None:
+        await admit(socket)
+        asked = [await receive(socket) for _ in range(3)]
+        kick, invite, ban = asked
+        assert isinstance(kick, Kick)
+        assert isinstance(invite, Invite)
+        assert isinstance(ban, Ban)
+        assert len({kick.id, invite.id, ban.id, ""}) == 4
+        refusal = Error("rate-limited", "slower", True, ban.id, 2.5)
+        for answer in (Invited(invite.id, "t", 5.0), refusal, Done(kick.id), Done("stranger")):
+            await socket.send(encode(answer))
+        await socket.wait_closed()
+
+    async with server(script) as url, client(url) as me:
+        messages = aiter(me)
+        await anext(messages)
+        requests = [Kick("anna"), Invite("player"), Ban("anna")]
+        asked = [asyncio.ensure_future(me.request(request)) for request in requests]
+        assert await anext(messages) == Done("stranger")
+        kicked, invited, banned = await asyncio.gather(*asked, return_exceptions=True)
+    assert isinstance(kicked, Done)
+    assert isinstance(invited, Invited)
+    assert invited.token == "t"
+    assert isinstance(banned, RequestRefused)
+    assert (banned.code, banned.message) == ("rate-limited", "slower")
+    assert (banned.retry, banned.retry_after_s) == (True, 2.5)
+
+
+async def test_an_answer_may_come_over_the_next_link_of_the_session() -> None:
+    asked: list[ClientMessage] = []
+
+    async def break_off(socket: ServerConnection) -> None:
+        await admit(socket)
+        asked.append(await receive(socket))
+        socket.transport.abort()
+
+    async def go_on(socket: ServerConnection) -> None:
+        await admit(socket, Welcome("me", "den", "host", True, resumed=True))
+        assert isinstance(asked[0], Kick)
+        await socket.send(encode(Done(asked[0].id)))
+        await socket.wait_closed()
+
+    async with server(break_off, go_on) as url, client(url) as me:
+        messages = aiter(me)
+        await anext(messages)
+        request = asyncio.ensure_future(me.request(Kick("anna")))
+        reading = asyncio.ensure_future(_drain(messages))
+        assert isinstance(await request, Done)
+        await me.close()
+        await reading
+
+
+async def test_a_request_of_a_session_that_is_over_has_no_answer() -> None:
+    async def break_off(socket: ServerConnection) -> None:
+        await admit(socket)
+        await receive(socket)
+        socket.transport.abort()
+
+    async def stay(socket: ServerConnection) -> None:
+        await admit(socket, "new")
+        await socket.wait_closed()
+
+    async with server(break_off, stay) as url, client(url) as me:
+        messages = aiter(me)
+        await anext(messages)
+        request = asyncio.ensure_future(me.request(Kick("anna")))
+        reading = asyncio.ensure_future(_drain(messages))
+        with pytest.raises(RequestRefused, match="the session ended") as refused:
+            await request
+        assert (refused.value.code, refused.value.retry) == ("timeout", True)
+        await me.close()
+        await reading
+
+
+async def test_a_request_without_an_answer_ends() -> None:
+    async def say_nothing(socket: ServerConnection) -> None:
+        await admit(socket)
+        await socket.wait_closed()
+
+    async with server(say_nothing) as url, client(url) as me:
+        with pytest.raises(RequestRefused, match="no link"):
+            await me.request(Kick("anna"))
+        messages = aiter(me)
+        await anext(messages)
+        reading = asyncio.ensure_future(_drain(messages))
+        with pytest.raises(RequestRefused, match="does not answer"):
+            await me.request(Kick("anna"), timeout_s=0.01)
+        await me.close()
+        await reading
+
+
+# Several servers --------------------------------------------------------------------------------
+
+
+async def test_a_server_that_shuts_down_is_left_for_another() -> None:
+    time = Time()
+
+    async def shut_down(socket: ServerConnection) -> None:
+        await admit(socket, Welcome("me", "den", "host", True, secret="s1"))
+        await socket.send(encode(Error("shutting-down", "go elsewhere", True, "", 3.0)))
+        await socket.close(1012)
+
+    hellos: list[Hello] = []
+
+    async def stay(socket: ServerConnection) -> None:
+        hellos.append(await admit(socket, Welcome("me", "den", "host", True, resumed=True)))
+        await socket.wait_closed()
+
+    async with (
+        server(shut_down) as first,
+        server(stay) as second,
+        client(first, time, other_urls=(second,), first_delay_s=1.0) as me,
+    ):
+        messages = aiter(me)
+        kinds = [type(await anext(messages)) for _ in range(3)]
+    assert kinds == [Welcome, Error, Welcome]
+    assert hellos[0].resume == Resume("me", "s1", 0)
+    assert 3.5 <= time.slept[0] <= 4.0, "never sooner than the server asks for"
+
+
+async def test_servers_that_cannot_be_reached_are_taken_in_turn() -> None:
+    async def stay(socket: ServerConnection) -> None:
+        await admit(socket)
+        await socket.wait_closed()
+
+    async with server() as gone:
+        pass
+    async with server(stay) as there, client(gone, other_urls=(gone, there)) as me:
+        assert isinstance(await anext(aiter(me)), Welcome)
+
+
+@pytest.mark.parametrize("code", ["room-full", "room-locked"])
+async def test_where_trying_again_may_help_it_is_tried_again(code: ErrorCode) -> None:
+    async def refuse(socket: ServerConnection) -> None:
+        await receive(socket)
+        await socket.send(encode(Error(code, "not now", True)))
+        await socket.close(CLOSE_CODES[code])
+
+    async def stay(socket: ServerConnection) -> None:
+        await admit(socket)
+        await socket.wait_closed()
+
+    async with server(refuse, stay) as url, client(url) as me:
+        assert isinstance(await anext(aiter(me)), Welcome)
+
+
+async def test_an_answer_to_a_message_is_no_reason_of_the_end() -> None:
+    async def break_off(socket: ServerConnection) -> None:
+        await admit(socket)
+        await socket.send(encode(Error("forbidden", "viewers make no offers")))
+        await socket.close(1001)
+
+    async def stay(socket: ServerConnection) -> None:
+        await admit(socket)
+        await socket.wait_closed()
+
+    async with server(break_off, stay) as url, client(url) as me:
+        messages = aiter(me)
+        kinds = [type(await anext(messages)) for _ in range(3)]
+    assert kinds == [Welcome, Error, Welcome]
 
 
 async def _drain(messages: AsyncIterator[object]) -> None:

@@ -8,11 +8,13 @@ from contextlib import AsyncExitStack, suppress
 from typing import TypeVar
 
 import pytest
+from msgspec.structs import replace
 
 from native import Source, Stream, StreamSettings
 from peer.connection import Connection, ConnectionSettings, ConnectionState
 from peer.hub import HubSettings, MediaHub
 from peer.receiving import ReceivingConnection, ReceivingSettings
+from peer.requests import RequestRefused
 from peer.sdp import VideoOffer
 from peer.signalling_client import ClientState
 from peer.viewing import NoPicture, Viewing, ViewingSettings, ViewingState
@@ -30,7 +32,11 @@ class Room:
         self.sent: asyncio.Queue[messages.ClientMessage] = asyncio.Queue()
         self.state = ClientState.JOINED
         self.trouble = ""
+        self.rtt_ms: float | None = None
         self.seat = ""
+        self.asked: list[messages.ControlRequest] = []
+        self.refuses: RequestRefused | None = None
+        self.reconnected: asyncio.Queue[str] = asyncio.Queue()
         self._come: asyncio.Queue[messages.ServerMessage | Exception | None] = asyncio.Queue()
         for message in come:
             self._come.put_nowait(message)
@@ -41,6 +47,16 @@ class Room:
     async def send(self, message: messages.ClientMessage) -> bool:
         self.sent.put_nowait(message)
         return True
+
+    async def request(self, request: messages.ControlRequest) -> messages.Done:
+        self.asked.append(request)
+        if self.refuses is not None:
+            raise self.refuses
+        return messages.Done("r1")
+
+    async def reconnect(self) -> None:
+        self.reconnected.put_nowait(self.seat)
+        self.come(replace(WELCOME, resumed=True))
 
     async def close(self) -> None:
         self._come.put_nowait(None)
@@ -61,39 +77,41 @@ def _loopback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Scene:
-    """A stream, a viewing hub, and rooms that are joined one after the other."""
+    """A stream, a viewing hub, and a room."""
 
     def __init__(self, hub: MediaHub, own: MediaHub, stream: Stream) -> None:
         self.hub, self.own, self.stream = hub, own, stream
-        self._rooms: asyncio.Queue[Room] = asyncio.Queue()
+        self.room = Room(WELCOME)
+        self.news: asyncio.Queue[str] = asyncio.Queue()
         self.hosts: list[Connection] = []
         self.tracks: asyncio.Queue[ReceivingConnection] = asyncio.Queue()
         self.told: asyncio.Queue[str] = asyncio.Queue()
         self.viewing: Viewing
         self.run: asyncio.Task[None]
 
-    def begin(self, *, patience_s: float = 20.0) -> None:
-        settings = ViewingSettings(ReceivingSettings(read_pattern=True), patience_s=patience_s)
+    def begin(self, *, patience_s: float = 20.0, asks: tuple[str, ...] = ()) -> Room:
+        settings = ViewingSettings(
+            ReceivingSettings(read_pattern=True), patience_s=patience_s, asks=asks
+        )
         self.viewing = Viewing(
             self.hub,
-            self._join,  # type: ignore[arg-type]
+            self.room,  # type: ignore[arg-type]
             settings,
             on_track=self.tracks.put_nowait,
             on_message=self.told.put_nowait,
+            on_news=self.news.put_nowait,
         )
         self.run = asyncio.create_task(self.viewing.run())
+        return self.room
 
-    def _join(self) -> Room:
-        room = Room(WELCOME)
-        self._rooms.put_nowait(room)
-        return room
+    async def heard(self, count: int) -> list[str]:
+        """The next news."""
+        async with asyncio.timeout(20):
+            return [await self.news.get() for _ in range(count)]
 
-    async def room(self) -> Room:
-        """The room that is joined next."""
-        return await asyncio.wait_for(self._rooms.get(), 20)
-
-    async def offer(self, room: Room, seat: str = "") -> Connection:
+    async def offer(self, seat: str = "") -> Connection:
         """A host's connection whose offer is answered."""
+        room = self.room
         video = VideoOffer(width=320, height=180, fps=30)
         host = Connection(self.own, None, ConnectionSettings(video=video))
         self.hosts.append(host)
@@ -139,9 +157,8 @@ async def scene() -> AsyncIterator[Scene]:
 
 
 async def test_the_picture_comes_and_the_hosts_bye_is_the_end(scene: Scene) -> None:
-    scene.begin()
-    room = await scene.room()
-    host = await scene.offer(room, seat="a-seat")
+    room = scene.begin()
+    host = await scene.offer(seat="a-seat")
     connection = await scene.picture()
     assert scene.viewing.state is ViewingState.CONNECTED
     assert (scene.viewing.trouble, room.seat) == ("", "a-seat")
@@ -154,18 +171,16 @@ async def test_the_picture_comes_and_the_hosts_bye_is_the_end(scene: Scene) -> N
 
 
 async def test_candidates_go_both_ways_and_bad_ones_do_no_harm(scene: Scene) -> None:
-    scene.begin()
-    room = await scene.room()
+    room = scene.begin()
     room.come(messages.Candidate("host", "early"))
-    await scene.offer(room)
+    await scene.offer()
     room.come(messages.Candidate("host", "nonsense"))
     room.come(messages.Candidate("host", ""))
     await scene.picture()
 
 
 async def test_what_the_host_tells_is_heard(scene: Scene) -> None:
-    scene.begin()
-    room = await scene.room()
+    room = scene.begin()
     video = VideoOffer(width=320, height=180, fps=30)
     host = Connection(scene.own, None, ConnectionSettings(video=video))
     scene.hosts.append(host)
@@ -185,9 +200,8 @@ async def test_what_the_host_tells_is_heard(scene: Scene) -> None:
 
 
 async def test_an_ice_restart_keeps_the_session(scene: Scene) -> None:
-    scene.begin()
-    room = await scene.room()
-    host = await scene.offer(room)
+    room = scene.begin()
+    host = await scene.offer()
     connection = await scene.picture()
     room.come(messages.Offer("host", host.restart_ice()))
     await host.accept_answer((await scene.sent(room, messages.Answer)).sdp)
@@ -201,29 +215,108 @@ async def test_an_ice_restart_keeps_the_session(scene: Scene) -> None:
 
 async def test_another_host_takes_the_place_of_the_first(scene: Scene) -> None:
     scene.begin()
-    room = await scene.room()
-    await scene.offer(room)
+    await scene.offer()
     first = await scene.picture()
-    await scene.offer(room)
+    await scene.offer()
     second = await scene.picture()
     assert second is not first
     assert scene.viewing.connection is second
 
 
 async def test_a_connection_that_is_hung_up_is_begun_again(scene: Scene) -> None:
-    scene.begin()
-    host = await scene.offer(await scene.room())
+    """Over another link to the server, without the seat: the session in the room goes on."""
+    room = scene.begin()
+    host = await scene.offer(seat="a-seat")
     first = await scene.picture()
     await host.close()
-    await scene.offer(await scene.room())
+    assert await asyncio.wait_for(room.reconnected.get(), 20) == ""
+    await scene.offer()
     assert await scene.picture() is not first
 
 
+async def test_a_host_that_offers_by_itself_needs_no_other_link(scene: Scene) -> None:
+    room = scene.begin()
+    host = await scene.offer()
+    await scene.picture()
+    await host.close()
+    await scene.offer()
+    await scene.picture()
+    with pytest.raises(TimeoutError):  # longer than the pause after which it would be asked for
+        await asyncio.wait_for(room.reconnected.get(), 0.7)
+
+
+async def test_an_offer_that_comes_twice_is_answered_twice_alike(scene: Scene) -> None:
+    room = scene.begin()
+    video = VideoOffer(width=320, height=180, fps=30)
+    host = Connection(scene.own, None, ConnectionSettings(video=video))
+    scene.hosts.append(host)
+    host.send_stream(scene.stream)
+    offer = messages.Offer("host", await host.create_offer(), "a-seat")
+    room.come(offer)
+    first = await scene.sent(room, messages.Answer)
+    room.come(offer)
+    assert await scene.sent(room, messages.Answer) == first
+    await host.accept_answer(first.sdp)
+    await scene.picture()
+
+
+async def test_a_session_that_goes_on_keeps_the_picture(scene: Scene) -> None:
+    room = scene.begin(asks=("pad:1",))
+    await scene.offer()
+    connection = await scene.picture()
+    room.come(replace(WELCOME, resumed=True))
+    room.come(messages.PeerJoined("viewer", "player"))
+    assert await scene.heard(2) == ["You are in the room, as a viewer.", "You are a player now."]
+    assert scene.viewing.connection is connection
+    assert room.asked == [messages.ControlRequest("pad:1")], "asked for once"
+
+
+async def test_who_waits_to_be_let_in_waits_on(scene: Scene) -> None:
+    room = scene.room = Room(messages.Waiting("viewer", "play"))
+    room.state = ClientState.KNOCKING
+    scene.begin(patience_s=0.2)
+    assert await scene.heard(1) == ["The room is asked to let you in."]
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(scene.run), 0.5)
+    assert scene.viewing.state is ViewingState.KNOCKING
+    assert scene.viewing.trouble == "somebody of the room must let you in"
+    room.state = ClientState.JOINED
+    room.come(WELCOME)
+    assert await scene.heard(1) == ["You are let in, as a viewer."]
+    with pytest.raises(NoPicture):
+        await asyncio.wait_for(scene.run, 10)
+
+
+async def test_what_becomes_of_a_control_is_told(scene: Scene) -> None:
+    room = scene.begin(asks=("pad:1",))
+    await scene.heard(1)
+
+    def controls(reason: str, holder: str | None, *queue: str, words: str = "") -> None:
+        state = messages.ControlState("pad:1", holder, queue=list(queue))
+        room.come(messages.Controls([state], reason, words))  # type: ignore[arg-type]
+
+    controls("requested", None, "viewer")
+    controls("denied", None, words="not today")
+    controls("granted", "viewer")
+    controls("taken", None)
+    assert await scene.heard(4) == [
+        "You wait for pad:1, as number 1.",
+        "You wait for pad:1 no longer (denied): not today.",
+        "You have pad:1 now.",
+        "You do not have pad:1 any more: the host has taken it back.",
+    ]
+
+
+async def test_a_control_that_cannot_be_had_is_told(scene: Scene) -> None:
+    scene.room.refuses = RequestRefused("conflict", "there is no pad:8 in this room")
+    scene.begin(asks=("pad:8",))
+    assert (await scene.heard(2))[1] == "pad:8 cannot be had: there is no pad:8 in this room"
+
+
 async def test_a_bad_offer_is_waited_out(scene: Scene) -> None:
-    scene.begin()
-    room = await scene.room()
+    room = scene.begin()
     room.come(messages.Offer("host", "v=0\r\n"))
-    await scene.offer(room)
+    await scene.offer()
     await scene.picture()
 
 
@@ -239,8 +332,7 @@ async def test_a_bad_offer_is_waited_out(scene: Scene) -> None:
 async def test_waiting_ends_and_says_why(
     scene: Scene, come: list[messages.ServerMessage], reason: str
 ) -> None:
-    scene.begin(patience_s=0.5)
-    room = await scene.room()
+    room = scene.begin(patience_s=0.5)
     for message in come:
         room.come(message)
     with pytest.raises(NoPicture, match=reason) as caught:
@@ -249,8 +341,7 @@ async def test_waiting_ends_and_says_why(
 
 
 async def test_a_server_out_of_reach_ends_it(scene: Scene) -> None:
-    scene.begin(patience_s=0.5)
-    room = await scene.room()
+    room = scene.begin(patience_s=0.5)
     room.state, room.trouble = ClientState.WAITING, "cannot reach it"
     with pytest.raises(NoPicture, match="cannot reach it") as caught:
         await asyncio.wait_for(scene.run, 10)
@@ -259,7 +350,7 @@ async def test_a_server_out_of_reach_ends_it(scene: Scene) -> None:
 
 async def test_a_stream_that_stops_is_noticed(scene: Scene) -> None:
     scene.begin(patience_s=1.0)
-    await scene.offer(await scene.room())
+    await scene.offer()
     await scene.picture()
     scene.stream.close()
     with pytest.raises(NoPicture, match="the host sends no picture") as caught:
@@ -268,8 +359,7 @@ async def test_a_stream_that_stops_is_noticed(scene: Scene) -> None:
 
 
 async def test_what_the_room_refuses_comes_out(scene: Scene) -> None:
-    scene.begin()
-    (await scene.room()).come(PermissionError("no"))
+    scene.begin().come(PermissionError("no"))
     with pytest.raises(PermissionError):
         await asyncio.wait_for(scene.run, 10)
     scene.run = asyncio.create_task(asyncio.sleep(0))
