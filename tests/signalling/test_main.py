@@ -28,7 +28,7 @@ def _own_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["serve"], "--issuer and --jwks, or --dev"),
+        (["serve"], "--issuer, or --dev"),
         (["serve", "--issuer", "x", "--jwks", "y"], "--audience or --authorized-party"),
         (["serve", "--dev", "--jwks", "y"], "--jwks"),
         (["serve", "--dev", "--redis", "http://h"], "--redis: takes redis://"),

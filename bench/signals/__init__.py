@@ -1,0 +1,1 @@
+"""What bench/signalling.py measures with: a server in a process of its own, and clients in others."""
