@@ -14,7 +14,6 @@ import itertools
 import logging
 import secrets
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import islice
@@ -66,9 +65,8 @@ class Server:
 
 @dataclass(eq=False)
 class _Waiting:
-    """An event on its way to Redis."""
+    """An event on its way to Redis and back."""
 
-    q: int
     event: RoomEvent
     encoded: bytes
     since: float
@@ -98,7 +96,8 @@ class SharedRoom:
         self._lock = asyncio.Lock()  # one script that appends, of this room at a time
         self._token = ""
         self._others: set[str] = set()
-        self._queue: deque[_Waiting] = deque()
+        self._queue: dict[int, _Waiting] = {}  # by q: to be sent …
+        self._sent: dict[int, _Waiting] = {}  # … and sent, but not delivered yet; all are older
         self._sender: asyncio.Task[None] | None = None
         self._catching_up: asyncio.Task[None] | None = None
         self._held: list[tuple[str, Entry]] | None = None
@@ -114,6 +113,11 @@ class SharedRoom:
     def alone(self) -> bool:
         """As far as is known, no other server has this room."""
         return self.entered and self._servers <= {self._server.name}
+
+    @property
+    def _taken(self) -> int:
+        """The greatest q of this server's that the copy has taken."""
+        return self.copy.seq.get(self._server.name, 0)
 
     @property
     def _servers(self) -> set[str]:
@@ -157,21 +161,25 @@ class SharedRoom:
             mine = entry.server == self._server.name
             for replica in tuple(self.replicas):
                 replica.deliver(entry.event, mine)
-            if mine and entry.n % _SNAPSHOT_EVERY == 0:
-                self._save_soon()
+            if mine:
+                self._confirm(entry.q)
+                if entry.n % _SNAPSHOT_EVERY == 0:
+                    self._save_soon()
 
     # Publishing ----------------------------------------------------------------------------------
 
     async def publish(self, event: RoomEvent) -> None:
-        """See :meth:`.bus.RedisBus.publish`. Raises :class:`..bus.BusUnavailable`."""
+        """See :meth:`.bus.RedisBus.publish`. Raises :class:`..bus.BusUnavailable`.
+
+        Returns when the event was delivered here: from then on this server can bring it back to a
+        Redis that loses it.
+        """
         q = next(self._server.q)
-        if not self._session.up.is_set() and self.alone and not self._queue:
+        if not self._session.up.is_set() and self.alone and not (self._queue or self._sent):
             self._deliver([self.copy.take_local(q, event)])
             return
-        waiting = _Waiting(q, event, encode_event(event), time.monotonic())
-        self._queue.append(waiting)
-        if self._sender is None:
-            self._sender = self._server.start(self._send_queue(), "redis-sender")
+        waiting = self._queue[q] = _Waiting(event, encode_event(event), time.monotonic())
+        self._send_soon()
         try:
             async with asyncio.timeout(self._server.settings.patience_s):
                 await waiting.done.wait()
@@ -179,8 +187,12 @@ class SharedRoom:
             self._server.watch.bus_failed()
             raise self._unavailable() from None
         finally:
-            if waiting in self._queue:
-                self._queue.remove(waiting)
+            self._queue.pop(q, None)
+            self._sent.pop(q, None)
+
+    def _send_soon(self) -> None:
+        if self._queue and self._sender is None:
+            self._sender = self._server.start(self._send_queue(), "redis-sender")
 
     async def _send_queue(self) -> None:
         try:
@@ -194,44 +206,60 @@ class SharedRoom:
             self._sender = None
 
     async def _send_batch(self) -> bool:
-        """Whether Redis wants the rest of it later."""
-        batch = list(islice(self._queue, _BATCH))
+        """Whether Redis wants it later."""
+        batch = dict(islice(self._queue.items(), _BATCH))
         if not batch:
             return False
         arguments: list[Any] = [self.copy.position]
-        for waiting in batch:
-            arguments += (waiting.q, *link_change(waiting.event), waiting.encoded)
-            self._unheard[waiting.q] = waiting.since
+        for q, waiting in batch.items():
+            arguments += (q, *link_change(waiting.event), waiting.encoded)
+            self._unheard[q] = waiting.since
+            self._sent[q] = self._queue.pop(q)
         epoch = self.copy.epoch
         try:
             word, *numbers = await self._run(PUBLISH, arguments)
-            if word == b"enter":
-                if self.replicas:
-                    await self._enter()
-                else:
-                    self._queue.clear()
-                return False
         except FAILURES as error:
+            self._take_back()
             self._session.lose(error)
             return False
-        for waiting, n in zip(batch, numbers, strict=False):
-            if waiting not in self._queue:
-                continue  # given up, or delivered without Redis
-            self._queue.remove(waiting)
-            waiting.done.set()
+        if word != b"ok":
+            self._take_back()
+            if word == b"enter":
+                await self._enter_again()
+            return bool(word == b"settle")
+        for (q, waiting), n in zip(batch.items(), numbers, strict=True):
             # Clients of this server need not wait for the channel.
             if n == self.copy.position + 1:
-                entry = Entry(n, self._server.name, waiting.q, waiting.event, waiting.encoded)
-                self._take(epoch, entry)
-        return bool(word == b"settle")
+                self._take(epoch, Entry(n, self._server.name, q, waiting.event, waiting.encoded))
+            elif q <= self._taken:
+                self._confirm(q)
+        return False
+
+    def _take_back(self) -> None:
+        """What was sent and not heard of is to be sent again: if Redis has it, it will see that."""
+        self._queue = {**self._sent, **self._queue}
+        self._sent = {}
+
+    def _confirm(self, q: int) -> None:
+        waiting = self._sent.pop(q, None) or self._queue.pop(q, None)
+        if waiting is not None:
+            waiting.done.set()
+
+    async def _enter_again(self) -> None:
+        try:
+            if self.replicas:
+                await self._enter()
+            else:
+                self._queue.clear()  # nobody is left here who could bring the room back
+        except FAILURES as error:
+            self._session.lose(error)
 
     def go_on_alone(self) -> None:
         """Redis is away: a room that is this server's alone does not wait for it."""
         if self.alone:
-            for waiting in self._queue:
-                self._deliver([self.copy.take_local(waiting.q, waiting.event)])
-                waiting.done.set()
-            self._queue.clear()
+            self._take_back()
+            for q, waiting in tuple(self._queue.items()):
+                self._deliver([self.copy.take_local(q, waiting.event)])
 
     def _unavailable(self) -> BusUnavailable:
         return BusUnavailable(f"Redis: {self._session.failure or 'no answer'}")
@@ -293,6 +321,10 @@ class SharedRoom:
                 self._deliver(self.copy.follow(found.entries))
             self.entered = True
             self.copy.went_alone = self._apart = False
+            self._take_back()
+            for q in [q for q in self._queue if q <= self._taken]:
+                self._confirm(q)
+            self._send_soon()
             self._behind = 0
         finally:
             held, self._held = self._held, None
@@ -412,6 +444,8 @@ class SharedRoom:
                 template = away_template(self._server.clock())
                 await self._run(EXIT, [-next(self._server.q), *template])
                 self.entered = False
+        for q in tuple(self._sent):
+            self._confirm(q)  # Redis has it; nobody is left here whom it could be delivered to
 
     async def rehearse(self) -> None:
         """Whether Redis lets us run every script: in a room that nobody else has."""

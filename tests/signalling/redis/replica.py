@@ -81,6 +81,11 @@ class Copy:
         said = [event for event in self.events if isinstance(event, Say) and event.link == link]
         return [getattr(event.message, "sdp", None) or event.message.text for event in said]
 
+    @property
+    def texts(self):
+        """What anybody said, in order."""
+        return [event.message.sdp for event in self.events if isinstance(event, Say)]
+
     async def until(self, true):
         """Until ``true(self)``, or, given an event, until it was delivered."""
         if not callable(true):
