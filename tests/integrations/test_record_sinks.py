@@ -10,16 +10,15 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from websockets.asyncio.client import connect
 
 from integrations.events import OLDEST, EventBus, RedisLog, SubscriptionSettings
 from integrations.record_sinks import AuditSection, EventsSection, record_sinks
 from signalling.audit import AuditError, verify
 from signalling.audit.files import chain_files, read_head
-from signalling.messages import SUBPROTOCOL
 from signalling.records import Record
 from signalling.redis.client import RedisSettings
 from tests.integrations.events.waiting import Handled
+from tests.signalling.raw_client import RawClient
 from tests.signalling.redis import server as redis_server
 
 ROOT = Path(__file__).parents[2]
@@ -60,23 +59,8 @@ class Serving:
 
     async def enter(self, role, **hello):
         """A client that is in the room "play", and its welcome."""
-        socket = await connect(self.url, subprotocols=[SUBPROTOCOL])
-        words = {"type": "hello", "token": self.tokens[role], "room": "play", "role": role}
-        await socket.send(json.dumps({**words, **hello}))
-        return socket, await until(socket, "welcome")
-
-
-async def until(socket, *types):
-    async with asyncio.timeout(20):
-        while (message := json.loads(await socket.recv()))["type"] not in types:
-            pass
-    return message
-
-
-async def done(socket, request):
-    await socket.send(json.dumps({**request, "id": "r"}))
-    answer = await until(socket, "done", "error")
-    assert answer["type"] == "done", answer
+        client = await RawClient.enter(self.url, self.tokens[role], role, **hello)
+        return client, await client.until("welcome")
 
 
 async def test_what_people_do_is_audited_and_published(tmp_path):
@@ -101,13 +85,12 @@ async def test_what_people_do_is_audited_and_published(tmp_path):
                 until_s, _, peer = turn["username"].partition(":")
                 assert peer == welcome["peer"]
                 assert abs(int(until_s) - time.time() - 12 * 3600) < 60
-                await done(host, {"type": "promote", "peer": peer, "role": "player"})
-                grant = {"type": "control-grant", "control": "pad:1", "peer": peer}
-                await done(host, grant)
-                await done(host, {"type": "kick", "peer": peer, "message": "enough"})
-                await viewer.wait_closed()
-                await host.send(json.dumps({"type": "bye"}))
-                await host.wait_closed()
+                await host.done(type="promote", peer=peer, role="player")
+                await host.done(type="control-grant", control="pad:1", peer=peer)
+                await host.done(type="kick", peer=peer, message="enough")
+                await viewer.closed()
+                await host.leave()
+                await handled.until_true(lambda: "room.closed" in [e.type for e in handled])
             expected = [
                 "room.opened",
                 "stream.started",
@@ -120,7 +103,6 @@ async def test_what_people_do_is_audited_and_published(tmp_path):
                 "stream.ended",
                 "room.closed",
             ]
-            await handled.until_true(lambda: "room.closed" in [e.type for e in handled])
             types = [event.type for event in handled if event.room == "play"]
             assert types == expected
     granted = next(event for event in handled if event.type == "control.granted")
