@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     )
     from .bus import Bus, BusUnavailable, MemoryBus
     from .dev import DevIssuer, DevModeError, default_key_path, require_loopback
+    from .invites import InvitationKey, Invitations, InvitationSettings
     from .jwks import KeysUnavailable
     from .messages import IceServer
+    from .relations import Relations, TokenRelations
     from .server import AddressInUse, BindError, SignallingServer
     from .settings import SignallingSettings
 
@@ -41,8 +43,10 @@ _MODULES = {
     ),
     "bus": ("Bus", "BusUnavailable", "MemoryBus"),
     "dev": ("DevIssuer", "DevModeError", "default_key_path", "require_loopback"),
+    "invites": ("InvitationKey", "InvitationSettings", "Invitations"),
     "jwks": ("KeysUnavailable",),
     "messages": ("IceServer",),
+    "relations": ("Relations", "TokenRelations"),
     "server": ("AddressInUse", "BindError", "SignallingServer"),
     "settings": ("SignallingSettings",),
 }
@@ -58,13 +62,18 @@ __all__ = [
     "DevModeError",
     "IceServer",
     "Identity",
+    "InvitationKey",
+    "InvitationSettings",
+    "Invitations",
     "KeysUnavailable",
     "MemoryBus",
     "NotPermitted",
+    "Relations",
     "SignallingServer",
     "SignallingSettings",
     "TokenError",
     "TokenExpired",
+    "TokenRelations",
     "TokenVerifier",
     "Verifier",
     "VerifierSettings",
