@@ -8,13 +8,28 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from peer.cli import build_parser, main
-from peer.signalling_client import SignallingClient, SignallingClientSettings
-from signalling.messages import Offer, PeerLeft
+from peer.signalling_client import (
+    SignallingClient,
+    SignallingClientSettings,
+    SignallingRefused,
+)
+from signalling.messages import (
+    Admit,
+    Ban,
+    ControlTake,
+    Kick,
+    Offer,
+    PeerJoined,
+    PeerLeft,
+    Waiting,
+    Welcome,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -120,6 +135,18 @@ class Run:
                 return line.split()[-1]
         raise AssertionError("no link")
 
+    async def links(self) -> dict[str, str]:
+        """The links to watch, to play and to manage the room."""
+        words = {"browser": "watch", "watch": "watch", "play": "play", "manage": "manage"}
+        found: dict[str, str] = {}
+        while len(found) < 3:
+            line = (await self.err.readline()).decode()
+            assert line, "no links"
+            name = next((words[word] for word in line.split(": ")[0].split() if word in words), "")
+            if name and "http://" in line:
+                found[name] = line.split()[-1]
+        return found
+
     async def report(self) -> dict[str, object]:
         found: dict[str, object] = json.loads(await self.out.readline())
         return found
@@ -214,6 +241,81 @@ async def test_a_host_offers_reports_and_ends_cleanly(number: int) -> None:
         assert "Traceback" not in said
         assert "rror" not in said
     assert await refused(urlsplit(link).port or 0)
+
+
+async def test_a_room_is_run_by_the_link_to_manage_it() -> None:
+    async with playcast(*PATTERN, "--policy", "approval", "--title", "Doom") as run:
+        links = await run.links()
+        async with viewer(links["manage"]) as manager, viewer(links["watch"]) as me:
+            managers, mine = aiter(manager), aiter(me)
+            welcome = await anext(managers)
+            assert isinstance(welcome, Welcome)
+            assert (welcome.role, welcome.settings.title) == ("moderator", "Doom")
+            waiting = await anext(mine)
+            assert isinstance(waiting, Waiting)
+            while True:
+                message = await anext(managers)
+                if isinstance(message, PeerJoined) and message.waiting:
+                    break
+            room: Any = {"members": []}
+            while not any(member["waiting"] for member in room["members"]):
+                room = (await run.report())["room_state"]
+            assert room["policy"] == "approval"
+            reading = asyncio.ensure_future(drain(managers))
+            await manager.request(Admit(waiting.peer))
+            while not isinstance(await anext(mine), Offer):
+                pass
+            await manager.request(Kick(waiting.peer, "enough for today"))
+            with pytest.raises(SignallingRefused, match="enough for today"):
+                await drain(mine)
+            reading.cancel()
+
+
+async def test_a_viewer_says_what_it_is_and_has() -> None:
+    async with playcast(*PATTERN, "--controls", "free") as run:
+        links = await run.links()
+        words = ("view", links["play"], "--ask", "pad:1", "--ask", "pad:9")
+        async with playcast(*words) as wrong:
+            assert await wrong.process.wait() == 2
+        async with playcast(*words[:4], "--json") as view, viewer(links["manage"]) as manager:
+            assert b"Viewing room" in await view.err.readline()
+            assert await view.err.readline() == b"You are in the room, as a player.\n"
+            assert await view.err.readline() == b"You have pad:1 now.\n"
+            room: Any = (await view.report())["room_state"]
+            assert room["controls"][0]["holder"] == room["peer"]
+            held: dict[str, Any] = {}
+            while room["peer"] not in held:
+                members = (await run.report())["room_state"]["members"]  # type: ignore[index]
+                held = {member["peer"]: member["holds"] for member in members}
+            assert held[room["peer"]] == ["pad:1"]
+            managers = aiter(manager)
+            await anext(managers)
+            reading = asyncio.ensure_future(drain(managers))
+            await manager.request(ControlTake("pad:1"))
+            taken = b"You do not have pad:1 any more: the host has taken it back.\n"
+            assert await view.err.readline() == taken
+            await manager.request(Ban(room["peer"]))
+            reading.cancel()
+            said = (await view.err.read()).decode()
+            assert await view.process.wait() == 1
+        assert "you are kept out" in said
+        assert "Only the host can change that" in said
+        assert "Traceback" not in said
+
+
+async def test_a_room_for_the_invited_has_a_link_that_invites() -> None:
+    async with playcast(*PATTERN, "--policy", "invite") as run:
+        links = await run.links()
+        assert "token=invite." in links["watch"]
+        async with viewer(links["watch"]) as me:
+            messages = aiter(me)
+            while not isinstance(await anext(messages), Offer):
+                pass
+
+
+async def drain(messages: AsyncIterator[object]) -> None:
+    async for _ in messages:
+        pass
 
 
 async def test_a_hosted_game_leaves_nothing_behind() -> None:
