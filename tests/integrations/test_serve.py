@@ -4,13 +4,20 @@ import asyncio
 import json
 import os
 import signal
+import ssl
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from aiohttp import ClientSession
+from websockets.asyncio.client import connect
 
+from signalling import DevIssuer
+from signalling.messages import Hello, Ping, Span, Trace, encode
+from signalling.tracing import ROOT_SPAN
 from tests.integrations.otlp_server import otlp_server
 from tests.integrations.sentry_server import sentry_server
 
@@ -107,3 +114,111 @@ async def test_it_runs_with_reports_and_traces(tmp_path: Path):
             assert url
             status, said = await ended(process)
     assert status == 0, said
+
+
+def dev_token(directory: Path, monkeypatch: pytest.MonkeyPatch, role: str) -> str:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(directory))
+    return DevIssuer.load_or_create().mint(f"user-{role}", "play", role, 600.0)
+
+
+async def said(socket, kind: str) -> dict:
+    async with asyncio.timeout(10):
+        async for frame in socket:
+            message = json.loads(frame)
+            if message["type"] == kind:
+                return message
+    raise AssertionError(f"no {kind}")
+
+
+async def test_a_viewers_trace_runs_from_its_click_through_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """And every line that the server logs about it has the trace's id, the room and the user."""
+    token = dev_token(tmp_path, monkeypatch, "viewer")
+    trace, click = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+    async with otlp_server() as collector:
+        environment = {
+            "PLAYCAST_TELEMETRY__ENDPOINT": collector.endpoint,
+            "PLAYCAST_LOGS__FORMAT": "json",
+        }
+        words = ("--dev", "--port", "0", "--log-level", "info")
+        async with serving(tmp_path, *words, **environment) as (process, url):
+            async with connect(url.replace("http", "ws") + "ws") as socket:
+                context = f"00-{trace}-{click}-01"
+                await socket.send(encode(Hello(token, "play", "viewer", traceparent=context)))
+                await said(socket, "welcome")
+                at = time.time() * 1000
+                spans = [Span(ROOT_SPAN, at - 900, 850.0), Span("ice", at - 300, 120.0)]
+                await socket.send(encode(Trace(spans)))
+                await socket.send(encode(Ping(1.0)))
+                await said(socket, "pong")
+                async with ClientSession() as http, http.get(url + "metrics") as answer:
+                    metrics = await answer.text()
+            status, log = await ended(process)
+            spans = await collector.until(3)
+    assert status == 0
+    found = {span.name: span for span in spans}
+    assert found.keys() == {ROOT_SPAN, "ice", "signalling.join"}
+    assert {span.trace for span in spans} == {trace}
+    assert found[ROOT_SPAN].span == click
+    assert found["ice"].parent == found["signalling.join"].parent == click
+    assert "playcast_first_frame_seconds_count 1.0" in metrics
+    assert 'playcast_messages_received_total{type="trace"} 1.0' in metrics
+    assert "process_resident_memory_bytes" in metrics
+    assert token not in log
+    lines = [json.loads(line) for line in log.splitlines()]
+    (joined,) = (line for line in lines if line["event"].startswith("joined"))
+    assert (joined["room"], joined["user"], joined["trace"]) == ("play", "user-viewer", trace)
+    about = [line for line in lines if line.get("connection") == joined["connection"]]
+    assert len(about) >= 2
+    assert all(line["trace"] == trace for line in about)
+
+
+async def test_metrics_are_for_who_has_the_token(tmp_path: Path):
+    environment = {"PLAYCAST_SERVER__METRICS_TOKEN": "for-prometheus"}
+    async with (
+        serving(tmp_path, "--dev", "--port", "0", **environment) as (_, url),
+        ClientSession() as http,
+    ):
+        for wrong in ({}, {"Authorization": "Bearer guessed"}, {"Authorization": "for-prometheus"}):
+            async with http.get(url + "metrics", headers=wrong) as answer:
+                assert answer.status == 404
+        headers = {"Authorization": "Bearer for-prometheus"}
+        async with http.get(url + "metrics", headers=headers) as answer:
+            assert answer.status == 200
+            assert "playcast_connections 0.0" in await answer.text()
+
+
+async def test_limits_are_as_configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    token = dev_token(tmp_path, monkeypatch, "viewer")
+    environment = {"PLAYCAST_SERVER__LIMITS__RATES": "ping=0.001/2"}
+    async with (
+        serving(tmp_path, "--dev", "--port", "0", **environment) as (_, url),
+        connect(url.replace("http", "ws") + "ws") as socket,
+    ):
+        await socket.send(encode(Hello(token, "play", "viewer")))
+        for number in range(3):
+            await socket.send(encode(Ping(float(number))))
+        for _ in range(2):
+            await said(socket, "pong")
+        assert (await said(socket, "error"))["code"] == "rate-limited"
+
+
+async def test_tls_is_as_configured(tmp_path: Path):
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    make = await asyncio.create_subprocess_exec(
+        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+        *("-nodes", "-days", "1", "-subj", "/CN=localhost", "-keyout", str(key)),
+        *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-out", str(certificate)),
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    assert await make.wait() == 0
+    environment = {
+        "PLAYCAST_SERVER__TLS__CERTIFICATE": str(certificate),
+        "PLAYCAST_SERVER__TLS__KEY": str(key),
+    }
+    async with serving(tmp_path, "--dev", "--port", "0", **environment) as (_, url):
+        assert url.startswith("https://")
+        trust = ssl.create_default_context(cafile=str(certificate))
+        async with ClientSession() as http, http.get(url + "healthz", ssl=trust) as answer:
+            assert answer.status == 200
