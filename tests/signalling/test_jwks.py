@@ -9,6 +9,7 @@ from aiohttp import web
 
 from signalling.dev import DevIssuer
 from signalling.jwks import KeySet, KeysUnavailable, UnknownKey, key_source, parse_jwks
+from tests.integrations.jwks_server import SigningKey, jwks_server
 
 ROOT = Path(__file__).parents[2]
 OLD, NEW = DevIssuer.generate(), DevIssuer.generate()
@@ -315,6 +316,22 @@ async def test_keys_come_from_a_url_and_what_goes_wrong_there_is_named():
         await runner.cleanup()
     with pytest.raises(KeysUnavailable, match="cannot fetch"):
         await key_source(f"{base}/good")()
+
+
+async def test_the_loop_goes_on_while_keys_are_fetched():
+    """The key server is in the same loop: a fetch that held it up would never be answered."""
+    key = SigningKey("k")
+    async with jwks_server(key) as server, asyncio.timeout(10):
+        server.gate.clear()
+        keys = KeySet(key_source(server.url))
+        fetching = asyncio.create_task(keys.get("k"))
+        await server.arrivals.acquire()
+        turns = 0
+        while turns < 1000:
+            await asyncio.sleep(0)
+            turns += not fetching.done()
+        server.gate.set()
+        assert (await fetching).key_size == 2048
 
 
 def test_what_takes_long_to_import_is_there_before_a_fetch():
