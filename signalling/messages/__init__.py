@@ -58,6 +58,7 @@ from .control import (
     Permissions,
     Revoke,
 )
+from .errors import CLOSE_CODES, MEANINGS, Error, ErrorCode, Meaning
 from .fields import (
     CandidateLine,
     Capability,
@@ -106,13 +107,10 @@ from .room import (
     Unban,
 )
 from .session import (
-    CLOSE_CODES,
     PROTOCOL_VERSION,
     SUBPROTOCOL,
     Bye,
     Done,
-    Error,
-    ErrorCode,
     FreshToken,
     Hello,
     PeerJoined,
@@ -134,6 +132,7 @@ __all__ = [
     "MAX_DEPTH",
     "MAX_MESSAGE_BYTES",
     "MAX_SERVER_MESSAGE_BYTES",
+    "MEANINGS",
     "PROTOCOL_VERSION",
     "SUBPROTOCOL",
     "Admit",
@@ -174,6 +173,7 @@ __all__ = [
     "Invite",
     "Invited",
     "Kick",
+    "Meaning",
     "Message",
     "MessageError",
     "MessageTooLarge",

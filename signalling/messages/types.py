@@ -14,6 +14,7 @@ from .control import (
     Permissions,
     Revoke,
 )
+from .errors import Error
 from .media import Relayed
 from .room import (
     Admit,
@@ -32,7 +33,6 @@ from .room import (
 from .session import (
     Bye,
     Done,
-    Error,
     FreshToken,
     Hello,
     PeerJoined,
