@@ -23,11 +23,11 @@ export class Invitation {
       }
     }, { className: "small" });
     const copy = button("Copy", async () => tell(await copied(this.link), { mine: true }));
-    this.made = make("div", "made", {}, [make("div", "act-row", {}, [this.link, copy]), this.until]);
+    this.made = make("div", "made", {}, [make("div", "doing-row", {}, [this.link, copy]), this.until]);
     this.made.hidden = true;
     this.node = make("details", "group", {}, [
       make("summary", "", {}, ["Invite someone"]),
-      make("div", "act-row", {}, [this.role, this.time, send]),
+      make("div", "doing-row", {}, [this.role, this.time, send]),
       this.made,
     ]);
     root.append(this.node);

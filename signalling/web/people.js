@@ -18,7 +18,7 @@ export class People {
     root.append(
       this.#section("waiting", "Waiting to be let in"),
       this.#section("asking", "Asking for a control", [this.giveFor]),
-      this.#section("here", "Here"),
+      this.#section("here", "Also here"),
       this.#section("banned", "Kept out"),
     );
   }
@@ -116,7 +116,7 @@ export class People {
     const node = make("li", "row", {}, [
       make("details", "person", {}, [
         make("summary", "line-up", {}, [make("span", "what", {}, [name, role, state])]),
-        make("div", "acts", {}, [control.node, standing.node, out.node, nothing]),
+        make("div", "doings", {}, [control.node, standing.node, out.node, nothing]),
       ]),
     ]);
     const draw = (member) => {
@@ -139,9 +139,9 @@ export class People {
     const take = button("Take back", () => {
       for (const control of this.room.heldBy(peer)) this.ask({ type: "control-take", control });
     });
-    const giving = make("div", "act-row", {}, [which, time_, give]);
-    const taking = make("div", "act-row", {}, [take]);
-    const node = make("div", "act", {}, [giving, taking]);
+    const giving = make("div", "doing-row", {}, [which, time_, give]);
+    const taking = make("div", "doing-row", {}, [take]);
+    const node = make("div", "doing", {}, [giving, taking]);
     const draw = (member, held) => {
       const names = this.room.controlNames;
       node.hidden = !this.room.maySteer(member) || names.length === 0;
@@ -163,7 +163,7 @@ export class People {
   #roleForm(peer) {
     const roles = select("Role", []);
     const change = button("Change", () => this.ask({ type: "promote", peer, role: roles.value }));
-    const node = make("div", "act", {}, [make("div", "act-row", {}, [roles, change])]);
+    const node = make("div", "doing", {}, [make("div", "doing-row", {}, [roles, change])]);
     let was = "";
     const draw = (member) => {
       const { appointable } = this.room;
@@ -179,13 +179,13 @@ export class People {
   #outForm(peer) {
     const kick = button("Put out", () => this.ask({ type: "kick", peer, message: why.value.trim() }));
     const ban = button("Ban…", () => confirm(true), { className: "quiet bad" });
-    const first = make("div", "act-row", {}, [kick, ban]);
+    const first = make("div", "doing-row", {}, [kick, ban]);
     const why = make("input", "", { maxlength: "200", placeholder: "Why (they read it)", "aria-label": "Why" });
     const time_ = select("For how long they are kept out", BAN_TIMES);
     const sure = button("", () => this.ask({ type: "ban", peer, message: why.value.trim(), ...time(time_) }), { className: "small bad" });
     const cancel = button("Cancel", () => confirm(false));
-    const second = make("div", "act-row", { role: "group" }, [time_, sure, cancel]);
-    const node = make("div", "act", {}, [why, first, second]);
+    const second = make("div", "doing-row", { role: "group" }, [time_, sure, cancel]);
+    const node = make("div", "doing", {}, [why, first, second]);
     second.hidden = true;
     const confirm = (on) => {
       first.hidden = on;

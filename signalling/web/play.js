@@ -22,6 +22,7 @@ export class Play {
     this.onSoon = onSoon;
     this.button = part("play-button");
     this.words = part("play-words");
+    this.more = part("play-more"); // left out where there is no room for it
     this.hint = part("play-hint");
     this.rows = part("play-rows");
   }
@@ -42,16 +43,22 @@ export class Play {
     const waited = room.controlNames.filter((name) => room.place(name) > 0);
     const state = held.length ? "yours" : waited.length ? "asked" : "none";
     this.button.dataset.state = state;
-    let words = "Ask for a controller";
+    let [words, more] = ["Ask", " for a controller"];
     if (state === "yours") {
       const left = soonest(room, held);
-      words = `You play · ${controlsTitle(held)}${left === null ? "" : ` · ${clockWords(left)}`}`;
+      words = left === null ? controlsTitle(held) : `${controlsTitle(held)} · ${clockWords(left)}`;
+      more = "You play · ";
     } else if (state === "asked") {
-      const place = Math.min(...waited.map((name) => room.place(name)));
-      words = `${placeWords(place)} in line · ${controlsTitle(waited)}`;
-      if (place === 1) words = `Next · ${controlsTitle(waited)}`;
+      const best = Math.min(...waited.map((name) => room.place(name)));
+      const which = controlsTitle(waited.filter((name) => room.place(name) === best));
+      const handed = room.settings.control_policy === "ask";
+      words = `${best > 1 ? `${placeWords(best)} in line` : handed ? "Asked" : "Next"} · ${which}`;
+      more = "";
     }
     setText(this.words, words);
+    setText(this.more, more);
+    if (state === "yours") this.words.before(this.more);
+    else this.words.after(this.more);
   }
 
   #row(names) {
@@ -83,7 +90,7 @@ export class Play {
       bar.hidden = !holder || left === null;
       bar.style.width = `${share * 100}%`;
       act.dataset.type = mine || place ? "control-release" : "control-request";
-      setText(act, mine ? "Let go" : place ? "Ask no more" : "Ask");
+      setText(act, mine ? "Let go" : place ? "Withdraw" : "Ask");
       act.setAttribute("aria-label", `${act.textContent}: ${joined(names.map(controlWords))}`);
       take.hidden = mine || !holder || !room.maySteer(room.members.get(holder) ?? {});
       setText(queue, queueOf(room, names[0], place));
@@ -142,7 +149,8 @@ function stateOf(room, { holder, away, left }) {
 
 function queueOf(room, name, place) {
   const count = room.control(name).queue?.length ?? 0;
-  if (place) return count > 1 ? `You are ${placeWords(place)} of ${count} in line` : "You are next";
+  if (count === 1 && place) return room.settings.control_policy === "ask" ? "You have asked" : "You are next";
+  if (place) return `You are ${placeWords(place)} of ${count} in line`;
   return count ? `${count} in line` : "";
 }
 

@@ -30,7 +30,7 @@ export class RoomSettings {
     this.undo = button("Undo", () => this.#reset());
     this.form = make("form", "settings", {}, [
       ...[...this.#fields.values()].map(({ node }) => node),
-      make("div", "act-row", {}, [this.save, this.undo]),
+      make("div", "doing-row", {}, [this.save, this.undo]),
     ]);
     this.form.addEventListener("input", () => this.#drawButtons());
     this.form.addEventListener("submit", (event) => {

@@ -11,7 +11,7 @@ export class Screen {
     const part = (id) => root.getElementById(id);
     this.body = root.body;
     this.parts = Object.fromEntries(
-      ["title", "text", "checks", "check-list", "action", "count", "detail", "room", "toast", "toast-text", "status"].map(
+      ["title", "text", "checks", "check-title", "check-list", "action", "count", "detail", "room", "toast", "toast-text", "status"].map(
         (id) => [id, part(id)],
       ),
     );
@@ -23,13 +23,14 @@ export class Screen {
    * sentence; retryAt: performance.now() of the next try, counted down.
    */
   show(name, { room = "", detail = "", retryAt = null } = {}) {
-    const { tone, title, text, checks = [], action = "" } = STATES[name];
+    const { tone, title, text, heading = "What to check", checks = [], action = "" } = STATES[name];
     const fill = (words) => words.replaceAll("{room}", room);
     const { parts } = this;
     this.body.dataset.state = name;
     this.body.dataset.tone = tone;
     parts.title.textContent = title;
     parts.text.textContent = fill(text);
+    parts["check-title"].textContent = heading;
     parts["check-list"].replaceChildren(...checks.map((words) => element("li", fill(words))));
     parts.checks.hidden = checks.length === 0;
     parts.action.textContent = action;

@@ -43,7 +43,7 @@ export class Session extends EventTarget {
     this.seat = seat;
     this.#send = send;
     this.#trace = trace;
-    this.#connection = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
+    this.#connection = new RTCPeerConnection({ iceServers: bare(iceServers), bundlePolicy: "max-bundle" });
     this.#connection.onicecandidate = ({ candidate }) => this.#trickle(candidate);
     this.#connection.oniceconnectionstatechange = () => this.#iceChanged();
     this.#connection.onconnectionstatechange = () => this.#connectionChanged();
@@ -234,6 +234,11 @@ export class Session extends EventTarget {
   #emit(type, detail) {
     if (!this.#closed) this.dispatchEvent(new CustomEvent(type, { detail }));
   }
+}
+
+/** The servers of a welcome as RTCPeerConnection takes them: without empty credentials. */
+function bare(servers) {
+  return servers.map(({ urls, username, credential }) => (username ? { urls, username, credential } : { urls }));
 }
 
 function pause(ms) {

@@ -9,11 +9,11 @@
 // Events: "message" (detail: a decoded server message) and "down" (detail: {code, message, delayMs};
 // code is an error code of the protocol or null; delayMs is null when trying again cannot help).
 //
-// A seat outlives its socket: the next hello names it, and the server sends what was missed, answers
-// too. What comes twice is dropped by its number. A request that has no answer by then never reached
-// the room, which hears nobody over a link that they have given up: it is sent again, and done once.
+// A seat outlives its socket: the next hello names it, and the server sends what was missed. What
+// comes twice is dropped by its number. Requests wait for the link: see requests.js.
 
 import { Backoff } from "./backoff.js";
+import { Requests } from "./requests.js";
 
 export const SUBPROTOCOL = "playcast.v2";
 export const PROTOCOL_VERSION = 2;
@@ -66,16 +66,6 @@ const FINAL = new Set([
   "too-large",
 ]);
 
-/** Why a request was not done: the server's code and sentence; "lost": whether it was is not known. */
-export class RequestError extends Error {
-  constructor({ code, message, retry_after_s: retryAfterS = 0 }) {
-    super(message);
-    this.name = "RequestError";
-    this.code = code;
-    this.retryAfterS = retryAfterS;
-  }
-}
-
 export class Signal extends EventTarget {
   #socket = null;
   #timers = new Set();
@@ -83,8 +73,7 @@ export class Signal extends EventTarget {
   #error = null;
   #heardAt = 0;
   #backoff;
-  #requests = new Map(); // by id: {message, sent, resolve, reject}
-  #lastId = 0;
+  #requests = new Requests((message) => this.send(message));
   #settling = new Map(); // by the time of a ping: what to do at its pong
   #joinedSeq = 0;
   #pastSeq = 0;
@@ -149,16 +138,10 @@ export class Signal extends EventTarget {
 
   /**
    * Ask the room for something, now or when the link is there. A promise of its answer; fails with a
-   * RequestError.
+   * RequestError (requests.js).
    */
   request(message) {
-    this.#lastId += 1;
-    const id = String(this.#lastId);
-    return new Promise((resolve, reject) => {
-      const request = { message: { ...message, id }, sent: false, resolve, reject };
-      this.#requests.set(id, request);
-      if (this.joined) this.#ask(request);
-    });
+    return this.#requests.ask(message, this.joined);
   }
 
   /** Join anew after `delayMs`. Where the page has no picture by then, the host makes a fresh offer. */
@@ -194,7 +177,7 @@ export class Signal extends EventTarget {
   stop({ keep = false } = {}) {
     if (!keep) this.send({ type: "bye" });
     this.#drop();
-    this.#giveUp(() => true);
+    this.#requests.giveUp();
   }
 
   #open() {
@@ -263,14 +246,12 @@ export class Signal extends EventTarget {
         return;
       case "error":
         this.#error = message;
-        this.#answer(message, (request) => request.reject(new RequestError(message)));
+        this.#requests.answer(message);
         return;
       case "done":
-        this.#answer(message, (request) => request.resolve(message));
-        return;
       case "invited":
-        this.#answer(message, (request) => request.resolve(message));
-        break;
+        this.#requests.answer(message);
+        return;
       case "waiting": // for a person, who takes their time
         this.#stopTimers();
         this.#watch();
@@ -290,9 +271,9 @@ export class Signal extends EventTarget {
     const known = resumed === true ? this.session : null;
     this.session = { peer, secret: secret || known?.secret || "", seq: known?.seq ?? seq ?? 0 };
     if (!known) [this.#joinedSeq, this.#pastSeq] = [this.session.seq, 0];
-    if (!known || complete === false) this.#giveUp(({ sent }) => sent);
-    const open = [...this.#requests];
-    if (open.length) this.#settle(() => open.forEach(([id, request]) => this.#requests.has(id) && this.#ask(request)));
+    if (!known || complete === false) this.#requests.giveUp({ onlySent: true });
+    const { open } = this.#requests;
+    if (open.length) this.#settle(() => this.#requests.send(open));
     this.#after(STABLE_MS, () => this.#backoff.reset());
     this.#watch();
   }
@@ -340,7 +321,7 @@ export class Signal extends EventTarget {
     const final = FINAL.has(code) && !error?.retry && !renewable;
     if (final) {
       this.session = null;
-      this.#giveUp(() => true);
+      this.#requests.giveUp();
     }
     const delayMs = final ? null : this.#delay(code, error?.retry_after_s);
     if (delayMs !== null) this.#openAfter(delayMs);
@@ -376,26 +357,6 @@ export class Signal extends EventTarget {
     if (socket) {
       socket.onopen = socket.onmessage = socket.onclose = null;
       socket.close(1000);
-    }
-  }
-
-  #answer({ id }, settle) {
-    const request = this.#requests.get(id);
-    if (!request) return;
-    this.#requests.delete(id);
-    settle(request);
-  }
-
-  #ask(request) {
-    request.sent = this.send(request.message) || request.sent;
-  }
-
-  /** Fail the requests that are `hopeless`. */
-  #giveUp(hopeless) {
-    for (const [id, request] of this.#requests) {
-      if (!hopeless(request)) continue;
-      const message = "The connection was lost. Look whether it was done, and try again.";
-      this.#answer({ id }, ({ reject }) => reject(new RequestError({ code: "lost", message })));
     }
   }
 

@@ -2,7 +2,9 @@
 //
 // tone   "busy" something is under way; "wait" nothing to do but wait; "bad" it needs a person;
 //        "live" the picture is on
+// heading stands over the checks, where it is not "What to check"
 // action the label of the button, if there is one: what it does is the app's choice
+// retried the page tries again by itself, and the button only hurries it
 // {room} stands for the room's name.
 
 const NETWORK_CHECKS = [
@@ -57,6 +59,7 @@ export const STATES = Object.freeze({
     title: "Connection lost",
     text: "Your place is kept. The picture comes back as soon as the network does.",
     action: "Try now",
+    retried: true,
   },
   "host-left": {
     tone: "wait",
@@ -99,6 +102,7 @@ export const STATES = Object.freeze({
     text: "Nothing answers where the stream should be.",
     checks: NETWORK_CHECKS,
     action: "Try now",
+    retried: true,
   },
   "ice-failed": {
     tone: "bad",
@@ -110,6 +114,7 @@ export const STATES = Object.freeze({
       "Where neither can be changed, a TURN server carries the picture. The host sets one up.",
     ],
     action: "Try now",
+    retried: true,
   },
   "bad-token": {
     tone: "bad",
@@ -161,6 +166,7 @@ export const STATES = Object.freeze({
     tone: "bad",
     title: "You were not let in",
     text: "Who runs the room “{room}” decides who comes in.",
+    heading: "What you can do",
     checks: ["Ask them for an invitation: a link of theirs opens this room."],
     action: "Knock again",
   },
@@ -174,6 +180,7 @@ export const STATES = Object.freeze({
     tone: "bad",
     title: "You are kept out of this room",
     text: "Who runs the room “{room}” does not let you in, for now or for good.",
+    heading: "What you can do",
     checks: ["If it is a mistake, ask them to let you back in."],
     action: "Try again",
   },
@@ -182,12 +189,14 @@ export const STATES = Object.freeze({
     title: "The room is locked",
     text: "Nobody new comes into “{room}” at the moment. This page tries again by itself.",
     action: "Try now",
+    retried: true,
   },
   "room-full": {
     tone: "wait",
     title: "The room is full",
     text: "Every place in “{room}” is taken. This page tries again by itself.",
     action: "Try now",
+    retried: true,
   },
   replaced: {
     tone: "wait",
@@ -200,17 +209,20 @@ export const STATES = Object.freeze({
     title: "That was a lot at once",
     text: "The server wants a pause. This page goes on by itself.",
     action: "Try now",
+    retried: true,
   },
   "too-slow": {
     tone: "busy",
     title: "Your connection cannot keep up",
     text: "The server had to hang up: too much waited for you there. This page comes back by itself.",
     action: "Try now",
+    retried: true,
   },
   "signed-out": {
     tone: "bad",
     title: "You are not signed in",
     text: "This site has no token for you.",
+    heading: "What you can do",
     checks: ["Sign in again, and load the page anew."],
     action: "Try again",
   },
@@ -256,6 +268,7 @@ export const STATES = Object.freeze({
     title: "The server is restarting",
     text: "It said goodbye properly. This page comes back when it does.",
     action: "Try now",
+    retried: true,
   },
   "bad-link": {
     tone: "bad",

@@ -59,10 +59,11 @@ export function controlWords(name) {
   return name.startsWith("pad:") ? `pad ${name.slice(4)}` : `the ${name}`;
 }
 
-/** "Pad 1 and the mouse": at the beginning of a sentence. */
+/** "Pad 1", "Keyboard and mouse", "Pad 1, keyboard and mouse": as a title. */
 export function controlsTitle(names) {
-  if (names.join(" ") === "keyboard mouse") return "Keyboard and mouse";
-  return capital(joined(names.map(controlWords)));
+  const both = names.includes("keyboard") && names.includes("mouse");
+  const single = names.filter((name) => !both || name.startsWith("pad:")).map(controlWords);
+  return capital(both ? [...single, "keyboard and mouse"].join(", ") : joined(single));
 }
 
 export function joined(words) {

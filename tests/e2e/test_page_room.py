@@ -64,8 +64,8 @@ async def test_ask_grant_give_and_take_back(browser: Chromium) -> None:
         await ann.reads(PLAYER_BUTTON, "Ask for a controller")
         await ann.page.press("p")
         await ann.press("Ask: pad 1")
-        await ann.reads(PLAYER_BUTTON, "Next · Pad 1")
-        await ann.reads("#play-rows", "You are next")
+        await ann.reads(PLAYER_BUTTON, "Asked · Pad 1")
+        await ann.reads("#play-rows", "You have asked")
 
         await mo.see("document.getElementById('people-badge').innerText === '1'")
         await mo.page.press("m")

@@ -17,7 +17,7 @@ def run(tmp_path: Path, callback: str) -> dict[str, list[object]]:
         pytest.skip("node is not installed")
     # Modules by their name too: the page's folder has no package.json.
     (tmp_path / "package.json").write_text('{"type": "module"}')
-    for name in ("signal.js", "backoff.js"):
+    for name in ("signal.js", "backoff.js", "requests.js"):
         shutil.copy(SIGNAL.with_name(name), tmp_path)
     done = subprocess.run(
         [node, SCRIPT, tmp_path / "signal.js", callback],
