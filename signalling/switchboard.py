@@ -133,8 +133,7 @@ class Switchboard:
         line.pending.discard(link)
         now = self._clock()
         event: RoomEvent = Away(link, now) if reason is None else Leave(link, now, reason)
-        if reason is None:
-            line.lingering.add(link)
+        line.lingering.add(link)
         try:
             await self._bus.publish(room, event)
         except BusUnavailable as error:
@@ -238,7 +237,8 @@ class _Line:
         self.pending: set[str] = set()
         """The links among them whose Join has not been delivered yet."""
         self.lingering: set[str] = set()
-        """The lost links of this server whose members may come back: for them the room is kept."""
+        """The links of this server that are gone, while their members are not: those may come
+        back, or what their going brings about is still to be heard of and recorded."""
         self.subscription: Subscription | None = None
         self.unreadable: str | None = None
         """Why this server cannot take part in the room."""

@@ -357,6 +357,27 @@ async def test_joins_and_leaves_at_the_same_time_subscribe_once_and_leave_nothin
     assert not bus._rooms
 
 
+class LateBus(MemoryBus):
+    """Confirms first and delivers later, as a bus that is somewhere else may."""
+
+    async def publish(self, room, event):
+        asyncio.get_running_loop().call_soon(self._deliver, room, event)
+
+    def _deliver(self, room, event):
+        for subscription in tuple(self._rooms.get(room, ())):
+            subscription.replica.deliver(event, True)
+
+
+async def test_the_last_to_leave_is_recorded_whenever_the_bus_delivers(make):
+    sink = Sink()
+    board = make(LateBus(), records=sink)
+    host = await enter(board, "h", "host")
+    await until(lambda: host.take(Welcome))
+    await board.leave("r", "h", "bye")
+    await until(lambda: not board.rooms)
+    assert sink.types == ["room.opened", "stream.started", "stream.ended", "room.closed"]
+
+
 class DeadBus(MemoryBus):
     async def publish(self, room, event):
         raise BusUnavailable("no route")
