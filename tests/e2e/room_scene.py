@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -115,6 +116,45 @@ class Guest:
         return peer
 
 
+async def open_page(browser: Chromium, url: str, *init: str) -> Guest:
+    """Open the page; ``init`` runs before its own scripts."""
+    page = await browser.open(init=init)
+    # All pages are looked at at once: none is to be treated as hidden.
+    await page.command("Emulation.setFocusEmulationEnabled", enabled=True)
+    await page.goto(url)
+    return Guest(page)
+
+
+def called(name: str) -> str:
+    """The script by which a page knows what its person wants to be called."""
+    return f"localStorage['playcast.name'] = {json.dumps(name.title())};"
+
+
+@contextlib.asynccontextmanager
+async def cast(url: str, token: str, configure: Configure) -> AsyncIterator[Host]:
+    """A host in the room by the WebSocket ``url``, for as long as the context lasts."""
+    async with contextlib.AsyncExitStack() as stack:
+        hub = MediaHub(HubSettings(bind=(LOOPBACK,)))
+        stack.push_async_callback(hub.close)
+        welcomed = asyncio.Event()
+        host = Host(
+            PatternTrack(320, 180, settings=StreamSettings(fps=15, bitrate=BITRATE, rungs=1)),
+            hub,
+            SignallingClient(SignallingClientSettings(url=url, token=token, room=ROOM)),
+            HostSettings(
+                connection=ConnectionSettings(min_bitrate=BITRATE, start_bitrate=BITRATE),
+                room=configure,
+            ),
+            on_welcome=lambda _: welcomed.set(),
+        )
+        task = asyncio.create_task(host.run())
+        stack.push_async_callback(asyncio.wait, [task])
+        stack.push_async_callback(host.close)
+        async with asyncio.timeout(LONG):
+            await welcomed.wait()
+        yield host
+
+
 class RoomScene:
     """Server, host and pages of one room; ``configure`` is how the host wants it run.
 
@@ -147,7 +187,8 @@ class RoomScene:
         self.server = await enter(SignallingServer(settings))
         self.relay = await enter(TcpRelay(self.server.port))
         if self._with_host:
-            await self._cast()
+            token = self.token("host", "host")
+            self.host = await enter(cast(self.server.websocket_url, token, self._configure))
         return self
 
     async def __aexit__(
@@ -164,29 +205,6 @@ class RoomScene:
                 assert page.exceptions == []
                 assert not [line for line in page.console if "Content Security Policy" in line]
 
-    async def _cast(self) -> None:
-        hub = MediaHub(HubSettings(bind=(LOOPBACK,)))
-        self._stack.push_async_callback(hub.close)
-        client = SignallingClientSettings(
-            url=self.server.websocket_url, token=self.token("host", "host"), room=ROOM
-        )
-        welcomed = asyncio.Event()
-        self.host = Host(
-            PatternTrack(320, 180, settings=StreamSettings(fps=15, bitrate=BITRATE, rungs=1)),
-            hub,
-            SignallingClient(client),
-            HostSettings(
-                connection=ConnectionSettings(min_bitrate=BITRATE, start_bitrate=BITRATE),
-                room=self._configure,
-            ),
-            on_welcome=lambda _: welcomed.set(),
-        )
-        task = asyncio.create_task(self.host.run())
-        self._stack.push_async_callback(asyncio.wait, [task])
-        self._stack.push_async_callback(self.host.close)
-        async with asyncio.timeout(LONG):
-            await welcomed.wait()
-
     def token(self, subject: str, role: Role, lifetime_s: float = 600.0) -> str:
         return self.issuer.mint(subject, ROOM, role, lifetime_s)
 
@@ -194,17 +212,13 @@ class RoomScene:
         return f"http://{LOOPBACK}:{self.relay.port}/#room={ROOM}&token={token}"
 
     async def open(self, url: str, *init: str) -> Guest:
-        page = await self._browser.open(init=init)
-        self._pages.append(page)
-        # All pages are looked at at once: none is to be treated as hidden.
-        await page.command("Emulation.setFocusEmulationEnabled", enabled=True)
-        await page.goto(url)
-        return Guest(page)
+        guest = await open_page(self._browser, url, *init)
+        self._pages.append(guest.page)
+        return guest
 
     async def knock(self, name: str, role: Role = "viewer", *init: str) -> Guest:
         """Someone of this name opens the page with a token for this role."""
-        named = f"localStorage['playcast.name'] = {json.dumps(name.title())};"
-        return await self.open(self.link(self.token(name, role)), named, *init)
+        return await self.open(self.link(self.token(name, role)), called(name), *init)
 
     async def visit(self, name: str, role: Role = "viewer", *init: str) -> Guest:
         """… and comes in, and sees the picture."""

@@ -19,10 +19,11 @@ LOOPBACK = "127.0.0.1"
 
 
 class TcpRelay:
-    """Passes connections to ``port`` on. Use as an asynchronous context manager."""
+    """Passes connections to port ``target`` on. Use as an asynchronous context manager."""
 
-    def __init__(self, port: int) -> None:
-        self._target = port
+    def __init__(self, target: int) -> None:
+        self.target = target
+        """The port that new connections are passed on to."""
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server
         self._whole = True
@@ -63,7 +64,7 @@ class TcpRelay:
             writer.transport.abort()
             return
         try:
-            there = await asyncio.open_connection(LOOPBACK, self._target)
+            there = await asyncio.open_connection(LOOPBACK, self.target)
         except OSError:
             writer.transport.abort()
             return
