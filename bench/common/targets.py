@@ -43,5 +43,21 @@ TARGETS = {
     "startup.first_frame_s": 3.0,
     "fanout.viewers_per_core": 800.0,
     "soak.growth_kib": 0.0,
+    "signalling.relay_msgs_per_s": 25_000.0,
+    "signalling.relay_msgs_per_cpu_s": 25_000.0,
+    "signalling.idle_conn_kib": 14.0,
+    "signalling.storm_refused": 0.0,
+    "signalling.relay_p99_ms_at_10k": 20.0,
+    "signalling.relay_p99_ms_in_storm_to_10k": 20.0,
+    "signalling.jwt_verify_us": 100.0,
+    "signalling.redis_added_p50_ms": 1.0,
+    "signalling.redis_added_p99_ms": 5.0,
+    "signalling.decode_route_encode_us": 15.0,
+    "signalling.redis_restart_recovery_s": 2.0,
+    "signalling.redis_restart_lost": 0.0,
+    **{
+        f"signalling.hostile.{kind}.p99_ratio": 2.0
+        for kind in ("slow_readers", "floods", "oversize", "half_open", "bad_tokens")
+    },
     **_network(),
 }

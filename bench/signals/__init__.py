@@ -1,1 +1,1 @@
-"""What bench/signalling.py measures with: a server in a process of its own, and clients in others."""
+"""What bench/signalling.py measures with: servers and clients in processes of their own."""

@@ -22,7 +22,16 @@ HANDSHAKE = (
 class RawClient(asyncio.Protocol):
     """One connection. ``ready`` is resolved with the Welcome, as a dict, or fails in words."""
 
-    __slots__ = ("_greeted", "_hello", "_on_frame", "_rest", "closed", "frames", "ready", "transport")
+    __slots__ = (
+        "_greeted",
+        "_hello",
+        "_on_frame",
+        "_rest",
+        "closed",
+        "frames",
+        "ready",
+        "transport",
+    )
 
     def __init__(self, hello: bytes, on_frame: Callable[[RawClient, bytes], None] | None) -> None:
         """``hello`` is a frame; ``on_frame`` gets every payload after the Welcome."""

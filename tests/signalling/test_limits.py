@@ -1,3 +1,4 @@
+import itertools
 import math
 import random
 
@@ -33,7 +34,7 @@ def test_a_burst_at_once_then_the_rate():
     found = granted(Limit(per_s=2, burst=5), ticks)
     assert found[:5] == [0.0, 0.01, 0.02, 0.03, 0.04]
     assert len(found) == 5 + 19  # two a second for nearly ten
-    gaps = [later - earlier for earlier, later in zip(found[5:], found[6:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(found[5:])]
     assert max(gaps) == pytest.approx(0.5, abs=0.011)
 
 

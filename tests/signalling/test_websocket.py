@@ -230,9 +230,10 @@ async def test_our_close_goes_out_behind_what_is_queued_and_waits_for_the_answer
 async def test_who_does_not_answer_our_close_is_cut_off():
     client = Client()
     client.socket.close(1000)
+    cut_off = asyncio.Event()
+    client.transport.abort = cut_off.set
     async with asyncio.timeout(5):
-        while not client.transport.aborted:
-            await asyncio.sleep(0.005)
+        await cut_off.wait()
 
 
 async def test_a_lost_connection_is_abnormal_and_told_once():
