@@ -221,7 +221,7 @@ class RedisBus:
     async def attempt(self) -> None:
         """Every script once, in a room whose name no room can have."""
         room = SharedRoom(f".{self._server.name}", self._server, self._session)
-        await room.rehearse()
+        await room.scripts.rehearse()
         await self._servers.rehearse()
 
     async def recover(self) -> None:
@@ -230,7 +230,8 @@ class RedisBus:
         await self._each(self._rooms.values(), SharedRoom.recover)
 
     async def look_after(self, living: set[str] | None) -> None:
-        await self._each(self._rooms.values(), lambda shared: shared.look_after(living))
+        rooms = [shared for shared in self._rooms.values() if shared.needs_care(living)]
+        await self._each(rooms, lambda shared: shared.look_after(living))
 
     def went_up(self) -> None:
         self._watch.bus_available(True)

@@ -153,6 +153,8 @@ class Session:
         if not self.tried.done():
             await self._house.attempt()
         await self._house.recover()
+        if self._lost.is_set():
+            return
         self.up.set()
         self._house.went_up()
         if not self.tried.done():

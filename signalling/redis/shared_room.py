@@ -1,10 +1,10 @@
 """One room of this server, and its way to the room's log in Redis and back.
 
-The way of an event: :meth:`SharedRoom.publish` puts it into the queue -> the script PUBLISH appends
-it and publishes it on the channel, in one step -> every server that has the room hears it on its
-one listening connection -> its :class:`.room_copy.RoomCopy` lets it through when it is the next one
--> the replicas. What does not fit (a gap, a lost connection, a Redis that came back with less)
-makes the server *enter* the room again: it reads what it missed, and brings what Redis lost.
+The way of an event: :meth:`SharedRoom.publish` puts it into the outbox -> the script PUBLISH
+appends it and publishes it on the channel, in one step -> every server that has the room hears it
+on its one listening connection -> its :class:`.room_copy.RoomCopy` lets it through when it is the
+next one -> the replicas. What does not fit (a gap, a lost connection, a Redis that came back with
+less) makes the server *enter* the room again: it reads what it missed, and brings what Redis lost.
 """
 
 from __future__ import annotations
@@ -12,40 +12,28 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import secrets
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 from ..bus import BusUnavailable, Replica
-from ..rooms.events import Join, RoomEvent
+from ..rooms.events import RoomEvent
 from .client import RedisClient, RedisSettings
+from .outbox import Outbox
 from .replay import empty, replay
 from .room_copy import Gap, RoomCopy
-from .scripts import CHECK, ENTER, EXIT, FOUND, KEYS, PUBLISH, REAP, SAVE, sha
+from .room_scripts import RoomScripts
 from .session import FAILURES, Session
 from .watch import BusWatch
-from .wire import (
-    Differs,
-    Entry,
-    Follow,
-    RedisDataError,
-    State,
-    away_template,
-    decode_entered,
-    decode_message,
-    encode_event,
-    link_change,
-)
+from .wire import Differs, Entry, Follow, RedisDataError, State, decode_message, link_change
 
 log = logging.getLogger(__name__)
 
-_SHAS = {script: sha(script) for script in (CHECK, ENTER, EXIT, FOUND, PUBLISH, REAP, SAVE)}
 _BATCH = 64
 _SNAPSHOT_EVERY = 64  # events
 _ATTEMPTS = 16  # at entering, while others change the room under our hands
+_IDLE_LEASES = 3  # a room in which nothing happens is looked after so rarely
 
 
 @dataclass(frozen=True)
@@ -63,24 +51,12 @@ class Server:
     q: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
 
-@dataclass(eq=False)
-class _Waiting:
-    """An event on its way to Redis and back."""
-
-    event: RoomEvent
-    encoded: bytes
-    since: float
-    done: asyncio.Event = field(default_factory=asyncio.Event)
-
-
 class SharedRoom:
     """See the module. ``session`` may be up or not at any time."""
 
     def __init__(self, name: str, server: Server, session: Session) -> None:
         settings = server.settings
-        base = f"{settings.prefix}{{{name}}}"
         self.name = name
-        self.channel = base.encode()
         self.entered = False
         self.users = 0
         """Calls that are under way and need the room."""
@@ -90,14 +66,13 @@ class SharedRoom:
         self.copy = RoomCopy(
             server.name, length=settings.log_length, age_s=settings.snapshot_s + settings.lease_s
         )
-        self._keys = [f"{base}:{key}" for key in KEYS]
+        self.scripts = RoomScripts(name, server.name, settings, server.client, self.copy)
+        self.channel = self.scripts.channel
         self._server = server
         self._session = session
         self._lock = asyncio.Lock()  # one script that appends, of this room at a time
-        self._token = ""
         self._others: set[str] = set()
-        self._queue: dict[int, _Waiting] = {}  # by q: to be sent …
-        self._sent: dict[int, _Waiting] = {}  # … and sent, but not delivered yet; all are older
+        self._outbox = Outbox()
         self._sender: asyncio.Task[None] | None = None
         self._catching_up: asyncio.Task[None] | None = None
         self._held: list[tuple[str, Entry]] | None = None
@@ -112,16 +87,11 @@ class SharedRoom:
     @property
     def alone(self) -> bool:
         """As far as is known, no other server has this room."""
-        return self.entered and self._servers <= {self._server.name}
+        return self.entered and not self._other_servers
 
     @property
-    def _taken(self) -> int:
-        """The greatest q of this server's that the copy has taken."""
-        return self.copy.seq.get(self._server.name, 0)
-
-    @property
-    def _servers(self) -> set[str]:
-        return self._others | set(self.copy.links.values())
+    def _other_servers(self) -> set[str]:
+        return (self._others | set(self.copy.links.values())) - {self._server.name}
 
     # Replicas ------------------------------------------------------------------------------------
 
@@ -138,7 +108,9 @@ class SharedRoom:
                 while not self.entered:
                     await self._session.up.wait()
                     async with self._lock:
-                        await self._enter_first()
+                        entered = await self._enter_first()
+                    if not entered:
+                        await self._pause()
         except TimeoutError:
             self.replicas.remove(replica)
             raise self._unavailable() from None
@@ -146,14 +118,14 @@ class SharedRoom:
             self.replicas.remove(replica)
             raise
 
-    async def _enter_first(self) -> None:
-        if self.entered or not self._session.up.is_set():
-            return
+    async def _enter_first(self) -> bool:
         try:
-            await self._session.listen_to([self.channel])
-            await self._enter()
+            if not self.entered and self._session.up.is_set():
+                await self._session.listen_to([self.channel])
+                await self._enter()
         except FAILURES as error:
-            self._session.lose(error)
+            self._fail(error)
+        return self.entered
 
     def _deliver(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
@@ -162,9 +134,9 @@ class SharedRoom:
             for replica in tuple(self.replicas):
                 replica.deliver(entry.event, mine)
             if mine:
-                self._confirm(entry.q)
+                self._outbox.confirm(entry.q)
                 if entry.n % _SNAPSHOT_EVERY == 0:
-                    self._save_soon()
+                    self._save_soon(entry.n)
 
     # Publishing ----------------------------------------------------------------------------------
 
@@ -175,10 +147,10 @@ class SharedRoom:
         Redis that loses it.
         """
         q = next(self._server.q)
-        if not self._session.up.is_set() and self.alone and not (self._queue or self._sent):
+        if not self._session.up.is_set() and self.alone and self._outbox.clear:
             self._deliver([self.copy.take_local(q, event)])
             return
-        waiting = self._queue[q] = _Waiting(event, encode_event(event), time.monotonic())
+        waiting = self._outbox.put(q, event, time.monotonic())
         self._send_soon()
         try:
             async with asyncio.timeout(self._server.settings.patience_s):
@@ -187,82 +159,71 @@ class SharedRoom:
             self._server.watch.bus_failed()
             raise self._unavailable() from None
         finally:
-            self._queue.pop(q, None)
-            self._sent.pop(q, None)
-
-    def _send_soon(self) -> None:
-        if self._queue and self._sender is None:
-            self._sender = self._server.start(self._send_queue(), "redis-sender")
-
-    async def _send_queue(self) -> None:
-        try:
-            while self._queue:
-                await self._session.up.wait()
-                async with self._lock:
-                    too_early = await self._send_batch()
-                if too_early:
-                    await asyncio.sleep(self._server.settings.settle_s / 20)
-        finally:
-            self._sender = None
-
-    async def _send_batch(self) -> bool:
-        """Whether Redis wants it later."""
-        batch = dict(islice(self._queue.items(), _BATCH))
-        if not batch:
-            return False
-        arguments: list[Any] = [self.copy.position]
-        for q, waiting in batch.items():
-            arguments += (q, *link_change(waiting.event), waiting.encoded)
-            self._unheard[q] = waiting.since
-            self._sent[q] = self._queue.pop(q)
-        epoch = self.copy.epoch
-        try:
-            word, *numbers = await self._run(PUBLISH, arguments)
-        except FAILURES as error:
-            self._take_back()
-            self._session.lose(error)
-            return False
-        if word != b"ok":
-            self._take_back()
-            if word == b"enter":
-                await self._enter_again()
-            return bool(word == b"settle")
-        for (q, waiting), n in zip(batch.items(), numbers, strict=True):
-            # Clients of this server need not wait for the channel.
-            if n == self.copy.position + 1:
-                self._take(epoch, Entry(n, self._server.name, q, waiting.event, waiting.encoded))
-            elif q <= self._taken:
-                self._confirm(q)
-        return False
-
-    def _take_back(self) -> None:
-        """What was sent and not heard of is to be sent again: if Redis has it, it will see that."""
-        self._queue = {**self._sent, **self._queue}
-        self._sent = {}
-
-    def _confirm(self, q: int) -> None:
-        waiting = self._sent.pop(q, None) or self._queue.pop(q, None)
-        if waiting is not None:
-            waiting.done.set()
-
-    async def _enter_again(self) -> None:
-        try:
-            if self.replicas:
-                await self._enter()
-            else:
-                self._queue.clear()  # nobody is left here who could bring the room back
-        except FAILURES as error:
-            self._session.lose(error)
+            self._outbox.drop(q)
 
     def go_on_alone(self) -> None:
         """Redis is away: a room that is this server's alone does not wait for it."""
         if self.alone:
-            self._take_back()
-            for q, waiting in tuple(self._queue.items()):
-                self._deliver([self.copy.take_local(q, waiting.event)])
+            self._outbox.take_back()
+            for q, event in self._outbox.waiting():
+                self._deliver([self.copy.take_local(q, event)])
+
+    def _send_soon(self) -> None:
+        if self._outbox and self._sender is None:
+            self._sender = self._server.start(self._send_all(), "redis-sender")
+
+    async def _send_all(self) -> None:
+        try:
+            while self._outbox:
+                await self._session.up.wait()
+                async with self._lock:
+                    went_out = await self._send_some()
+                if not went_out:
+                    await self._pause()
+        finally:
+            self._sender = None
+
+    async def _send_some(self) -> bool:
+        """Whether Redis took it, or may have."""
+        batch = self._outbox.send(_BATCH)
+        if not batch:
+            return True
+        epoch = self.copy.epoch
+        for q, waiting in batch.items():
+            self._unheard[q] = waiting.since
+        events = {q: (*link_change(one.event), one.encoded) for q, one in batch.items()}
+        try:
+            word, numbers = await self.scripts.publish(events)
+            if word != "ok":
+                self._outbox.take_back()
+                if word == "settle":
+                    return False
+                await self._enter()
+                return True
+        except FAILURES as error:
+            self._outbox.take_back()
+            self._fail(error)
+            return False
+        for (q, one), n in zip(batch.items(), numbers, strict=True):
+            # Clients of this server need not wait for the channel.
+            if n == self.copy.position + 1:
+                self._take(epoch, Entry(n, self._server.name, q, one.event, one.encoded))
+        self._outbox.confirm_up_to(self.copy.seq.get(self._server.name, 0))
+        return True
+
+    async def _pause(self) -> None:
+        await asyncio.sleep(self._server.settings.settle_s / 20)
 
     def _unavailable(self) -> BusUnavailable:
         return BusUnavailable(f"Redis: {self._session.failure or 'no answer'}")
+
+    def _fail(self, error: BaseException) -> None:
+        """Redis failed, or what it has of this room is not ours; that is this room's affair."""
+        if isinstance(error, RedisDataError):
+            log.warning("room=%s: %s", self.name, error)
+            self._active = True  # look after it again
+        else:
+            self._session.lose(error)
 
     # Hearing -------------------------------------------------------------------------------------
 
@@ -292,23 +253,25 @@ class SharedRoom:
 
     async def _catch_up(self) -> None:
         try:
-            async with self._lock:
-                await self._enter()
-        except FAILURES as error:
-            self._session.lose(error)
+            await self.recover()
         finally:
             self._catching_up = None
 
     # Entering ------------------------------------------------------------------------------------
 
     async def recover(self) -> None:
-        """Redis is there again."""
+        """Come up to date, where this server is in."""
         async with self._lock:
-            if self.entered:
-                await self._enter()
+            try:
+                if self.entered and self.replicas:
+                    await self._enter()
+            except FAILURES as error:
+                self._fail(error)
 
     async def _enter(self) -> None:
         """Come up to date; the lock is held. Raises one of :data:`.session.FAILURES`."""
+        if not self.replicas:
+            raise RedisDataError("nobody is left here who could bring it back")
         self._held = []
         self._unheard.clear()
         try:
@@ -321,60 +284,44 @@ class SharedRoom:
                 self._deliver(self.copy.follow(found.entries))
             self.entered = True
             self.copy.went_alone = self._apart = False
-            self._take_back()
-            for q in [q for q in self._queue if q <= self._taken]:
-                self._confirm(q)
-            self._send_soon()
             self._behind = 0
         finally:
             held, self._held = self._held, None
+        self._outbox.take_back()
+        self._outbox.confirm_up_to(self.copy.seq.get(self._server.name, 0))
+        self._send_soon()
         for epoch, entry in held:
             if epoch == self.copy.epoch and entry.n > self.copy.position:
                 self._take(epoch, entry)
 
     async def _negotiate(self) -> Follow:
+        """Until Redis and this server agree on what the room is."""
         copy = self.copy
         began = copy.position
-        settle = _ms(self._server.settings.settle_s)
         has_copy = bool(copy.epoch)
-        brought: list[Any] = []
+        after, brought = None, list[Entry]()
         for _ in range(_ATTEMPTS):
-            token = secrets.token_hex(8)
-            place = (began, copy.mark) if has_copy else (-1, "")
-            found = decode_entered(await self._run(ENTER, [settle, *place, *brought], token))
+            found = await self.scripts.enter(has_copy=has_copy, after=after, brought=brought)
             if copy.position != began:
-                raise RedisDataError(f"room {self.name} went on alone meanwhile")
+                raise RedisDataError("went on alone meanwhile")
             match found:
                 case Follow():
-                    self._token = token
                     return found
                 case None:
                     await self._found()
                     has_copy = True
-                case Differs(how="behind", n=n, mark=theirs, origin=origin):
-                    missing = copy.entries_after(n, theirs)
+                case Differs(how="behind", n=n, mark=mark, origin=origin):
+                    missing = copy.entries_after(n, mark)
                     if missing is not None:
-                        brought = [n, theirs, *_flat(missing)]
+                        after, brought = (n, mark), missing
                     elif origin or not await self._found():
                         has_copy, self._apart = False, True
                 case Differs(how=how):
                     has_copy, self._apart = False, copy.went_alone or how == "conflict"
-        raise RedisDataError(f"room {self.name} cannot be entered: others change it all the time")
+        raise RedisDataError("cannot be entered: others change it all the time")
 
-    async def _found(self, others: set[str] | None = None) -> bool:
-        """Make the room in Redis out of this copy. Whether that was wanted."""
-        copy = self.copy
-        if others is None:
-            others = self._servers - {self._server.name}
-        words: list[Any] = [
-            secrets.token_hex(8), _ms(self._server.settings.settle_s), copy.position, copy.mark,
-            self.replicas[0].snapshot(), len(others), *others,
-        ]  # fmt: skip
-        for table in (copy.links, copy.seq):
-            words += [len(table), *(word for item in table.items() for word in item)]
-        for entry in copy.latest:
-            words += (entry.n, entry.server, entry.q, entry.encoded)
-        return bool(await self._run(FOUND, words))
+    async def _found(self) -> bool:
+        return await self.scripts.found(self.replicas[0].snapshot(), self._other_servers)
 
     def _adopt(self, state: State) -> None:
         self.copy.adopt(state)
@@ -390,105 +337,66 @@ class SharedRoom:
 
     # Care ----------------------------------------------------------------------------------------
 
-    async def look_after(self, living: set[str] | None) -> None:
-        """A tick has passed: compare with Redis, end what dead servers left."""
-        settings = self._server.settings
-        now = time.monotonic()
-        dead = set() if living is None else self._servers - living - {self._server.name}
-        if not (self._active or dead or now - self._checked_at > settings.lease_s):
-            return
-        async with self._lock:
-            if not self.entered:
-                return
-            self._active = False
-            self._checked_at = now
-            valid, n, others = await self._run(CHECK, [])
-            if not valid or n < self.copy.position or self._behind > self.copy.position:
-                await self._enter()
-                return
-            # What is on its way on the channel is awaited until the next time.
-            self._behind = n
-            self._active = n > self.copy.position
-            self._others = {other.decode() for other in others}
-            for server in dead & self._servers:
-                template = away_template(self._server.clock())
-                await self._run(REAP, [-next(self._server.q), server, *template])
+    def needs_care(self, living: set[str] | None) -> bool:
+        """Whether to :meth:`look_after` it now."""
+        idle_s = time.monotonic() - self._checked_at
+        return self.entered and (
+            self._active
+            or (living is not None and not self._other_servers <= living)
+            or idle_s > _IDLE_LEASES * self._server.settings.lease_s
+        )
 
-    def _save_soon(self) -> None:
-        """Keep a snapshot in Redis, when the last is old."""
-        settings, n = self._server.settings, self.copy.position
+    async def look_after(self, living: set[str] | None) -> None:
+        """Compare with Redis, and end what servers left that do not live."""
+        async with self._lock:
+            try:
+                if self.entered and self.replicas:
+                    await self._check(living)
+            except FAILURES as error:
+                self._fail(error)
+
+    async def _check(self, living: set[str] | None) -> None:
+        self._active = False
+        self._checked_at = time.monotonic()
+        position = self.copy.position
+        checked = await self.scripts.check()
+        if checked is None or checked[0] < position or self._behind > self.copy.position:
+            await self._enter()
+            return
+        # What is on its way on the channel is awaited until the next time.
+        self._behind, self._others = checked
+        self._active = self._behind > self.copy.position
+        for server in self._other_servers - living if living is not None else ():
+            await self.scripts.reap(next(self._server.q), server, self._server.clock())
+
+    def _save_soon(self, n: int) -> None:
+        """Keep a snapshot in Redis, when the last is old. Event ``n`` was delivered just now."""
+        settings = self._server.settings
         young = time.monotonic() - self._saved_at < settings.snapshot_s
         if young and n - self._saved_n < settings.log_length // 2:
             return
-        if not (self._session.up.is_set() and self.replicas):
-            return
-        self._saved_n, self._saved_at = n, time.monotonic()
-        snapshot = self.replicas[0].snapshot()
-        words = [_ms(settings.snapshot_s), settings.log_length // 2, n, snapshot]
-        self._server.start(self._save(words), "redis-save")
+        if self._session.up.is_set() and self.replicas:
+            self._saved_n, self._saved_at = n, time.monotonic()
+            self._server.start(self._save(n, self.replicas[0].snapshot()), "redis-save")
 
-    async def _save(self, words: list[Any]) -> None:
+    async def _save(self, n: int, snapshot: bytes) -> None:
         try:
-            await self._run(SAVE, words)
+            await self.scripts.save(n, snapshot)
         except FAILURES as error:
-            self._session.lose(error)
+            self._fail(error)
 
     async def exit(self) -> None:
-        """Leave the room: clients of this server that are still in are away now."""
+        """Leave the room: clients of this server that are still in are away now.
+
+        Raises one of :data:`.session.FAILURES`; then it is to be tried again.
+        """
         if self._sender is not None:
             await asyncio.wait([self._sender], timeout=self._server.settings.patience_s)
         async with self._lock:
             if self.entered:
                 if self._session.up.is_set():
                     await self._session.ignore(self.channel)
-                template = away_template(self._server.clock())
-                await self._run(EXIT, [-next(self._server.q), *template])
+                await self.scripts.exit(next(self._server.q), self._server.clock())
                 self.entered = False
-        for q in tuple(self._sent):
-            self._confirm(q)  # Redis has it; nobody is left here whom it could be delivered to
-
-    async def rehearse(self) -> None:
-        """Whether Redis lets us run every script: in a room that nobody else has."""
-        q = itertools.count(1)
-        self.replicas.append(_Blank())
-        await self._found(others={self._server.name})
-        await self._enter()
-        join = Join(link="-", at=0.0, subject="-", role="viewer")
-        await self._run(PUBLISH, [0, next(q), *link_change(join), encode_event(join)])
-        await self._run(SAVE, [1, 1, 1, b""])
-        await self._run(REAP, [-next(q), "-", *away_template(0.0)])
-        await self._run(CHECK, [])
-        await self._run(EXIT, [-next(q), *away_template(0.0)])
-
-    async def _run(self, script: str, arguments: list[Any], token: str | None = None) -> Any:
-        server = self._server
-        settings = server.settings
-        keep_ms = _ms(max(settings.window_s, 12 * settings.lease_s))
-        token = self._token if token is None else token
-        common = [server.name, self.channel, self.copy.epoch, token, keep_ms]
-        return await server.client.run(_SHAS[script], script, self._keys, common + arguments)
-
-
-class _Blank:
-    """A :class:`..bus.Replica` of a room that nobody has."""
-
-    def deliver(self, event: RoomEvent, mine: bool) -> None:
-        pass
-
-    def snapshot(self) -> bytes:
-        return b""
-
-    def restore(self, snapshot: bytes) -> None:
-        pass
-
-
-def _flat(entries: Iterable[Entry]) -> list[Any]:
-    return [
-        word
-        for entry in entries
-        for word in (entry.server, entry.q, *link_change(entry.event), entry.encoded)
-    ]
-
-
-def _ms(seconds: float) -> int:
-    return max(1, round(1000 * seconds))
+        # Redis has it, and nobody is left here whom it could be delivered to.
+        self._outbox.confirm_sent()
