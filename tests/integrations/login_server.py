@@ -1,5 +1,6 @@
 """An authorization server on loopback with the device grant of RFC 8628; it rotates and refuses."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -32,6 +33,12 @@ class LoginServer:
         self.lifetime_s = 300
         self.refresh_token = ""
         self.revoked: list[str] = []
+        self.arrivals = asyncio.Semaphore(0)
+        """Acquired once for each token that is on its way."""
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.redirected = ""
+        """The path that answers with a redirect."""
         self.serial = 0
 
     @property
@@ -84,6 +91,8 @@ class LoginServer:
             return web.json_response({"error": "invalid_grant"}, status=400)
         self.serial += 1
         self.refresh_token = f"refresh-{self.serial}"
+        self.arrivals.release()
+        await self.gate.wait()
         answer = {
             "access_token": self.mint(),
             "id_token": self.mint(aud=CLIENT),
@@ -93,6 +102,13 @@ class LoginServer:
             **self.token_answer,
         }
         return web.json_response({k: v for k, v in answer.items() if v is not None})
+
+    @web.middleware
+    async def redirect(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        if request.path == self.redirected:
+            raise web.HTTPTemporaryRedirect(f"{self.url}/elsewhere{request.path}")
+        answer: web.StreamResponse = await handler(request)
+        return answer
 
     async def revoke(self, request: web.Request) -> web.Response:
         self.revoked.append(str((await request.post())["token"]))
@@ -118,11 +134,12 @@ class LoginServer:
 @asynccontextmanager
 async def login_server() -> AsyncIterator[LoginServer]:
     server = LoginServer()
-    app = web.Application()
+    app = web.Application(middlewares=[server.redirect])
     app.router.add_get("/.well-known/openid-configuration", server.describe)
     app.router.add_get("/keys", server.keys)
-    app.router.add_post("/device", server.device)
-    app.router.add_post("/token", server.token)
+    for prefix in ("", "/elsewhere"):
+        app.router.add_post(f"{prefix}/device", server.device)
+        app.router.add_post(f"{prefix}/token", server.token)
     app.router.add_post("/revoke", server.revoke)
     runner = web.AppRunner(app)
     await runner.setup()
@@ -131,4 +148,5 @@ async def login_server() -> AsyncIterator[LoginServer]:
         server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         yield server
     finally:
+        server.gate.set()
         await runner.cleanup()

@@ -156,6 +156,15 @@ async def test_answers_of_another_shape_are_refused(
         await login(server, Time())
 
 
+@pytest.mark.parametrize("path", ["/device", "/token"])
+async def test_no_redirect_is_followed(server: LoginServer, path: str) -> None:
+    """It could lead anywhere, with a refresh token in the form."""
+    server.redirected = path
+    with pytest.raises(LoginError, match=f"{path} answered 307"):
+        await login(server, Time())
+    assert server.serial == 0
+
+
 async def test_what_is_shown_does_not_move_the_cursor(server: LoginServer) -> None:
     server.device_answer = {"user_code": "AB\x1b[1A\r\n-CD", "verification_uri_complete": 7}
     request, _ = await login(server, Time())

@@ -185,11 +185,15 @@ async def test_who_gives_up_waiting_does_not_lose_the_login(
 ) -> None:
     await sign_in(server, store)
     source = LoginTokens(store, server.issuer)
+    server.gate.clear()
+    while not server.arrivals.locked():
+        await server.arrivals.acquire()
     asking = asyncio.create_task(source())
-    await asyncio.sleep(0)
+    await server.arrivals.acquire()
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
+    server.gate.set()
     assert await source()
     assert store.find().refresh_token == server.refresh_token == "refresh-2"
 

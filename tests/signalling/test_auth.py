@@ -71,9 +71,9 @@ def make(tmp_path):
     path = tmp_path / "jwks.json"
     path.write_text(json.dumps({"keys": [public_jwk()]}))
 
-    def make(**changes):
+    def make(*, clock=time.time, **changes):
         options = {"issuer": "https://issuer.example", "audience": "playcast", **changes}
-        return Verifier(VerifierSettings(jwks=path, **options))
+        return Verifier(VerifierSettings(jwks=path, **options), clock=clock)
 
     return make
 
@@ -97,6 +97,8 @@ async def test_a_good_token_gives_its_identity(make):
         ("doom", "viewer", ("quake", "viewer"), None),
         ("*", "viewer", ("quake", "host"), None),
         ("doom", "viewer", ("*", "viewer"), None),
+        ("doom", "viewer", ("doom2", "viewer"), None),
+        ("doom", "viewer", ("doo", "viewer"), None),
         ("doom", "player", ("doom", "viewer"), "player"),
         ("doom", "moderator player viewer", ("doom", "viewer"), "moderator"),
         ("doom", "viewer host admin", ("doom", "viewer"), "admin"),
@@ -160,6 +162,25 @@ async def test_an_expired_token_is_told_apart_and_leeway_counts(make):
     with pytest.raises(TokenExpired):
         await make(leeway_s=5.0).verify(sign(late))
     assert (await make(leeway_s=60.0).verify(sign(late))).subject == "user-1"
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad", "says"),
+    [
+        ("exp", 1_000_002.9, 1_000_003.0, "expired"),
+        ("nbf", 999_997.0, 999_996.9, "not valid yet"),
+        ("iat", 999_997.0, 999_996.9, "not valid yet"),
+    ],
+)
+async def test_times_count_to_the_leeway_and_no_further(make, name, good, bad, says):
+    times = {"iat": 900_000, "nbf": 900_000, "exp": 1_100_000, name: 1_000_000}
+    token = sign(claims(**times))
+    now = good
+    verifier = make(leeway_s=3.0, clock=lambda: now)
+    await verifier.verify(token)
+    now = bad
+    with pytest.raises(TokenError, match=says):
+        await verifier.verify(token)
 
 
 async def test_an_audience_may_be_one_of_several(make):
@@ -385,6 +406,10 @@ async def test_no_other_algorithm_is_accepted(make, algorithm):
     header = {"alg": algorithm, "kid": KID, "typ": "JWT"}
     with pytest.raises(TokenError):
         await make().verify(raw(header, claims(), b""))
+    # And not by a signature that would be good.
+    segment = base64.urlsafe_b64encode(json.dumps(header).encode()).rstrip(b"=").decode()
+    with pytest.raises(TokenError, match="RS256"):
+        await make().verify(sign_segments(segment, claims()))
 
 
 async def test_the_public_key_is_no_hmac_secret(make):
