@@ -22,7 +22,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -154,6 +154,10 @@ class ClerkVerifier:
     def available(self) -> bool:
         """See :attr:`signalling.auth.TokenReader.available`."""
         return self._reader.available
+
+    def watch_keys(self, fetched: Callable[[str], None]) -> None:
+        """See :meth:`signalling.jwks.KeySet.watch`."""
+        self._reader.watch_keys(fetched)
 
     async def verify(self, token: str) -> Identity:
         """See :meth:`signalling.auth.Verifier.verify`."""

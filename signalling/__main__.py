@@ -107,6 +107,7 @@ async def _serve_with(options: argparse.Namespace, parts: Mapping[str, Any]) -> 
         origins=frozenset(options.origin),
         **server_parts(options, parts),
     )
+    settings.verifier.watch_keys(settings.metrics.jwks_fetched)
     bus: RedisBus | None = None
     try:
         bus = await bus_of(

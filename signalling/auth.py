@@ -154,6 +154,10 @@ class TokenReader:
         """Whether tokens can be verified: keys are there, or have not been asked for yet."""
         return self._keys.available
 
+    def watch_keys(self, fetched: Callable[[str], None]) -> None:
+        """See :meth:`.jwks.KeySet.watch`."""
+        self._keys.watch(fetched)
+
     async def read(self, token: str) -> tuple[dict[str, Any], float]:
         """The claims, and until when they count (as :attr:`Identity.expires_at`).
 
@@ -266,6 +270,10 @@ class Verifier:
     def available(self) -> bool:
         """See :attr:`TokenReader.available`."""
         return self._reader.available
+
+    def watch_keys(self, fetched: Callable[[str], None]) -> None:
+        """See :meth:`.jwks.KeySet.watch`."""
+        self._reader.watch_keys(fetched)
 
     async def verify(self, token: str) -> Identity:
         """The identity that ``token`` proves.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -171,6 +172,9 @@ class TokenVerifier(Protocol):
     @property
     def loopback_only(self) -> bool:
         """Whether its tokens are too easily had for a server that others can reach."""
+
+    def watch_keys(self, fetched: Callable[[str], None]) -> None:
+        """Have ``fetched`` called after each fetch of keys, with ``ok`` or ``failed``."""
 
     async def verify(self, token: str) -> Identity:
         """Raises :class:`TokenError`, or :class:`KeysUnavailable` when it cannot tell."""

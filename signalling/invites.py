@@ -203,6 +203,9 @@ class InvitedOrVerified:
     def loopback_only(self) -> bool:
         return self._verifier.loopback_only
 
+    def watch_keys(self, fetched: Callable[[str], None]) -> None:
+        self._verifier.watch_keys(fetched)
+
     async def verify(self, token: str) -> Identity:
         """See :meth:`.identity.TokenVerifier.verify`."""
         if is_invitation(token):

@@ -96,6 +96,11 @@ class KeySet:
         self._failure = ""
         self._refresh: asyncio.Task[None] | None = None
         self._waiting = 0
+        self._fetched: Callable[[str], None] = lambda outcome: None
+
+    def watch(self, fetched: Callable[[str], None]) -> None:
+        """Have ``fetched`` called after each fetch, with ``ok`` or ``failed``."""
+        self._fetched = fetched
 
     @property
     def failure(self) -> str:
@@ -163,8 +168,10 @@ class KeySet:
             self._keys = parse_jwks(await self._source())
             self._fetched_at = self._clock()
             self._failure = ""
+            self._fetched("ok")
         except KeysUnavailable as error:
             self._failure = str(error)
+            self._fetched("failed")
             log.warning("keys not refreshed, %d old ones kept: %s", len(self._keys), error)
         finally:
             self._refresh = None

@@ -164,6 +164,8 @@ async def test_a_viewers_trace_runs_from_its_click_through_the_server(
     assert found["ice"].parent == found["signalling.join"].parent == click
     assert "playcast_first_frame_seconds_count 1.0" in metrics
     assert 'playcast_messages_received_total{type="trace"} 1.0' in metrics
+    assert 'playcast_jwks_fetches_total{outcome="ok"} 1.0' in metrics
+    assert 'playcast_records_total{type="viewer.joined"} 1.0' in metrics
     assert "process_resident_memory_bytes" in metrics
     assert token not in log
     lines = [json.loads(line) for line in log.splitlines()]

@@ -84,6 +84,21 @@ async def test_keys_are_fetched_once_for_their_lifetime(issuer):
     assert issuer.fetches == 2
 
 
+async def test_each_fetch_is_told_of_with_its_outcome(issuer):
+    keys = issuer.keys()
+    outcomes = []
+    keys.watch(outcomes.append)
+    issuer.down = True
+    with pytest.raises(KeysUnavailable):
+        await keys.get(OLD_KID)
+    issuer.down = False
+    issuer.now += 10.0
+    for _ in range(3):
+        await keys.get(OLD_KID)
+    assert outcomes == ["failed", "ok"]
+    await keys.close()
+
+
 async def test_a_key_that_is_rotated_within_the_cooldown_is_waited_for(issuer):
     keys = issuer.keys()
     await keys.get(OLD_KID)
