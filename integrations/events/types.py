@@ -224,8 +224,13 @@ class QualityDegraded(EventData, frozen=True, kw_only=True):
 
     rtt_ms: float | None = None
     queue_ms: float | None = None
-    bitrate_bps: float | None = None
+    """Estimated, on the way to them."""
+
+    target_bps: float | None = None
+    """What may be sent to them, in bits a second."""
+
     fps: float | None = None
+    """Of the encode that they get."""
 
 
 class QualityRecovered(EventData, frozen=True, kw_only=True):
