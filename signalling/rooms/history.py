@@ -5,7 +5,7 @@ from __future__ import annotations
 from heapq import merge
 from operator import attrgetter
 
-from ..messages import Answer, Candidate, Offer, ServerMessage
+from ..messages import Answer, Candidate, Done, Error, Offer, ServerMessage
 from .state import Member, RoomState, Sent
 
 MAX_MESSAGES = 4096
@@ -69,6 +69,10 @@ class History:
             size -= size_of(recent[gone].message)
             gone += 1
         for sent in recent[:gone]:
+            if sent.at < oldest and type(sent.message) in (Done, Error):
+                # Whoever asked cannot say that it has the answer, which shows no number. It has:
+                # nobody is away for as long as that.
+                continue
             if sent.to is None:
                 state.evicted_seq = sent.seq
                 continue

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hmac
 from typing import Literal
 
+import msgspec
+
 from ..messages import (
     Bans,
     Capability,
@@ -16,6 +18,7 @@ from ..messages import (
     Permission,
     Permissions,
     Role,
+    RoomSettings,
     Sentence,
     Settings,
     Waiting,
@@ -343,7 +346,22 @@ class Membership:
             list(slot.queue),
         )
 
-    # The room to the outside ---------------------------------------------------------------------
+    # The room and the outside --------------------------------------------------------------------
+
+    def begin_with(self, settings: RoomSettings) -> None:
+        """Takes a host's settings over where nobody has chosen others."""
+        state = self.state
+        chosen = {name: getattr(state.settings, name) for name in state.chosen}
+        state.chosen = tuple(sorted(RoomSettings.__struct_fields__))
+        settings = msgspec.structs.replace(settings, **chosen)
+        if settings != state.settings:
+            self.configure(settings, None)
+
+    def configure(self, settings: RoomSettings, actor: Member | None) -> None:
+        """The settings are these from now on, for everyone and everything."""
+        self.state.settings = settings
+        self.tell_settings()
+        self.hand_over(self.handover().fit(), "settings", actor=actor)
 
     def announce(self) -> None:
         """Puts the directory's card up, takes it down, or leaves it as it is."""

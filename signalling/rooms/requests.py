@@ -84,13 +84,11 @@ def _configure(room: Membership, member: Member, request: Configure) -> Done:
     if beyond:
         raise Refusal("forbidden", f"a {member.role} may not change {', '.join(beyond)}")
     state = room.state
-    state.configured = True
+    state.chosen = tuple(sorted({*state.chosen, *changes}))
     settings = msgspec.structs.replace(state.settings, **changes)
     if settings != state.settings:
-        state.settings = settings
         room.delivery.record("room.configured", actor=member, **dict(sorted(changes.items())))
-        room.tell_settings()
-        room.hand_over(room.handover().fit(), "settings", actor=member)
+        room.configure(settings, member)
     return Done(request.id)
 
 
@@ -255,7 +253,7 @@ def _grant(room: Membership, member: Member, request: Grant) -> Done:
     target = _find_in(room, request.peer)
     _check_grantable(member, target, request.capability)
     until = _until(room, request.for_s)
-    target.revoked -= {request.capability}
+    target.revoked = tuple(name for name in target.revoked if name != request.capability)
     if request.capability not in CAPABILITIES[target.role]:
         target.granted = {**target.granted, request.capability: until}
         room.roster.note_times(target)
@@ -286,7 +284,7 @@ def _revoke(room: Membership, member: Member, request: Revoke) -> Done:
     }
     room.roster.note_times(target)
     if request.capability in CAPABILITIES[target.role]:
-        target.revoked |= {request.capability}
+        target.revoked = tuple(sorted({*target.revoked, request.capability}))
     if room.capabilities(target) != before:
         room.delivery.record(
             "permission.revoked", actor=member, target=target, capability=request.capability

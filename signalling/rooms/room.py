@@ -189,13 +189,8 @@ class Room:
             return
         if host is not None:
             membership.remove(host, "lost")
-        state = membership.state
-        if join.settings is not None and not state.configured:
-            state.configured = True
-            if join.settings != state.settings:
-                state.settings = join.settings
-                membership.tell_settings()
-                membership.hand_over(membership.handover().fit(), "settings")
+        if join.settings is not None:
+            membership.begin_with(join.settings)
         membership.enter(join)
 
     def _join_as_guest(self, join: Join) -> None:

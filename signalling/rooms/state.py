@@ -47,7 +47,7 @@ class Member(msgspec.Struct, kw_only=True):
     granted: dict[Capability, float | None] = {}
     """What they may do besides what their role may, and until when."""
 
-    revoked: frozenset[Capability] = frozenset()
+    revoked: tuple[Capability, ...] = ()
     """What they may not do although their role may."""
 
     @property
@@ -106,8 +106,8 @@ class RoomState(msgspec.Struct, kw_only=True):
     """The number of the last message."""
 
     settings: RoomSettings = RoomSettings()
-    configured: bool = False
-    """Somebody has chosen the settings."""
+    chosen: tuple[str, ...] = ()
+    """Which settings somebody has chosen: a host that comes does not bring its own for them."""
 
     members: dict[str, Member] = {}
     """By peer id, oldest first."""

@@ -124,6 +124,17 @@ def test_it_is_bounded_by_age(log):
     assert 199 - 1.5 * 30 <= oldest <= 199 - 30
 
 
+def test_an_old_answer_is_not_missed(log):
+    log.say("a")
+    log.state.seq += 1
+    log.history.keep(Sent(2, 0.0, Done("7"), ("a",)))
+    log.state.clock = 100.0
+    log.say("b")
+    assert [sent.seq for sent in log.state.recent] == [3]
+    assert log.complete("a", 1)
+    assert not log.complete("a", 0)
+
+
 @pytest.mark.parametrize(
     ("message", "least"),
     [(Offer("a", "s" * 1000), 1000), (Candidate("a", "c" * 500), 500), (Done("1"), 1)],

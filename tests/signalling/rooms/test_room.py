@@ -101,6 +101,14 @@ def test_a_hosts_settings_count_where_nobody_has_chosen_any(party):
     assert party.room.state.settings.title == "first"
 
 
+def test_a_host_brings_its_settings_for_all_that_the_staff_has_not_chosen(party):
+    moderator = party.join("m", "moderator")
+    moderator.ask(Configure(locked=True, id="1"))
+    party.join("h", "host", settings=RoomSettings(title="Doom", pads=2))
+    settings = party.room.state.settings
+    assert (settings.locked, settings.title, settings.pads) == (True, "Doom", 2)
+
+
 def test_viewers_hear_nothing_of_each_other(party, host):
     first = party.join("v")
     first.take()

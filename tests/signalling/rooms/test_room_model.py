@@ -109,10 +109,9 @@ class RoomMachine(RuleBasedStateMachine):
     def join(self, role, subject):
         verdict = self.truth.verdict(role, subject)
         self.number += 1
-        options = {}
-        if role == "host":
-            options["settings"] = RoomSettings(pads=2, turn_s=TURN_S)
-        client = self.party.join(f"{role[0]}{self.number}", role, subject=subject, **options)
+        settings = RoomSettings(pads=2, turn_s=TURN_S) if role == "host" else None
+        name = f"{role[0]}{self.number}"
+        client = self.party.join(name, role, subject=subject, settings=settings)
         if verdict not in ("in", "waits"):
             assert client.error.code == verdict
             return
