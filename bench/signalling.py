@@ -185,8 +185,9 @@ def run_codec(report: Report) -> None:
 
 
 def run_jwt(report: Report) -> None:
-    """Verify a token; fetch keys."""
+    """Verify tokens and an invitation; fetch keys."""
     from bench.signals.inside import loop_stands_still_s, slow_issuer
+    from bench.signals.tokens import clerk_verify_s, invitation_verify_s
     from signalling.dev import DevIssuer
 
     issuer = DevIssuer.generate()
@@ -208,6 +209,8 @@ def run_jwt(report: Report) -> None:
             return await loop_stands_still_s(verifier.verify(tokens[0]))
 
     report.add("signalling.jwt_verify_us", asyncio.run(verify()) * 1e6, "µs")
+    report.add("signalling.clerk_verify_us", asyncio.run(clerk_verify_s()) * 1e6, "µs")
+    report.add("signalling.invitation_verify_us", asyncio.run(invitation_verify_s()) * 1e6, "µs")
     report.add("signalling.jwks_fetch_loop_blocked_ms", asyncio.run(fetch()) * 1000, "ms")
 
 
