@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import os
 import sys
@@ -20,6 +21,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from signalling.__main__ import build_parser
 from signalling.__main__ import main as signalling_main
 from signalling.dev import ENVIRONMENT
 from signalling.invites import Invitations, InvitationSettings, read_keys
@@ -30,7 +32,7 @@ from signalling.surroundings import Surroundings
 
 from .config.command import tell
 from .config.names import ConfigError, Loaded
-from .config.options import SERVE, option_defaults
+from .config.options import SERVE, option_defaults, said_by_options
 from .config.sources import load
 from .config.where import SECRETS_VARIABLE, source_options
 from .errors import ErrorReports
@@ -47,8 +49,19 @@ log = logging.getLogger(__name__)
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command, without its name. Returns the exit status: 2 also for a wrong configuration."""
     where, words = source_options().parse_known_args(arguments)
+    epilog = "--config FILE and --secrets DIRECTORY give defaults: see playcast config --help"
+
+    def parse(surroundings: Surroundings) -> argparse.Namespace:
+        told = dataclasses.replace(surroundings, epilog=epilog)
+        return build_parser(told).parse_args(["serve", *words])
+
     try:
-        loaded = load(file=where.config, secrets=where.secrets, environment=os.environ)
+        loaded = load(
+            file=where.config,
+            secrets=where.secrets,
+            environment=os.environ,
+            options=said_by_options(parse),
+        )
     except ConfigError as error:
         tell(error, "playcast serve")
         return 2
@@ -57,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     surroundings = Surroundings(
         defaults=option_defaults(loaded, SERVE),
         enter=partial(_surround, loaded, where.secrets),
-        epilog="--config FILE and --secrets DIRECTORY give defaults: see playcast config --help",
+        epilog=epilog,
     )
     return signalling_main(["serve", *words], surroundings)
 

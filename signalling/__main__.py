@@ -65,7 +65,7 @@ examples:
 def main(arguments: Sequence[str] | None = None, surroundings: Surroundings | None = None) -> int:
     """The command. Returns the exit status."""
     surroundings = surroundings or Surroundings()
-    options = _parser(surroundings).parse_args(arguments)
+    options = build_parser(surroundings).parse_args(arguments)
     if options.command == "serve":
         surroundings.complete(options)
     # Without effect where logs are configured already.
@@ -213,7 +213,8 @@ def _token(options: argparse.Namespace) -> int:
 # Options ----------------------------------------------------------------------------------------
 
 
-def _parser(surroundings: Surroundings) -> argparse.ArgumentParser:
+def build_parser(surroundings: Surroundings) -> argparse.ArgumentParser:
+    """The options of ``serve`` and ``token``."""
     parser = argparse.ArgumentParser(prog="playcast", description="Signalling of Playcast.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="serve|token")
     formatter = argparse.RawDescriptionHelpFormatter

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import argparse
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import SecretStr
 
 from signalling.messages import IceServer
+from signalling.surroundings import Surroundings
 
-from .names import FIELDS, Loaded
+from .names import FIELDS, Loaded, Value
 
 SERVE: Mapping[str, str] = {
     "server.host": "host",
@@ -71,9 +73,23 @@ VIEW: Mapping[str, str] = {
 }
 """The same of ``playcast view``."""
 
+OVERRIDES: Mapping[str, str] = {
+    "server.tls.certificate": "tls_cert",
+    "server.tls.key": "tls_key",
+    "server.trusted_proxies": "proxy",
+    "server.metrics_networks": "metrics_from",
+    "server.limits.connections": "max_connections",
+    "server.limits.connections_per_address": "max_connections_per_address",
+    "server.limits.rooms": "max_rooms",
+    "server.resume_window_s": "resume_window",
+    "server.drain_s": "drain",
+}
+"""Options of ``playcast serve`` that stand in the place of a setting: what they do not say, the
+server takes from the settings."""
+
 COMMANDS = {"serve": SERVE, "host": HOST, "view": VIEW}
 
-_ICE_SERVERS = ("turn.stun", "turn.static")
+_ICE = ("turn.stun", "turn.static")
 
 
 def option_defaults(loaded: Loaded, names: Mapping[str, str]) -> dict[str, Any]:
@@ -85,13 +101,27 @@ def option_defaults(loaded: Loaded, names: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
+def said_by_options(parse: Callable[[Surroundings], argparse.Namespace]) -> dict[str, Value]:
+    """What options of ``playcast serve`` say about settings.
+
+    ``parse`` parses the command line with these surroundings.
+    """
+    names = {name: option for name, option in {**SERVE, **OVERRIDES}.items() if name not in _ICE}
+    options = parse(Surroundings(defaults=dict.fromkeys(names.values())))
+    return {
+        name: Value(getattr(options, option), f"option --{option.replace('_', '-')}")
+        for name, option in names.items()
+        if getattr(options, option) is not None
+    }
+
+
 def _value(loaded: Loaded, name: str) -> Any:
     value: Any = loaded.settings
     for part in name.split("."):
         value = getattr(value, part)
     if isinstance(value, tuple):
         words = [_open(item) for item in value]
-        return [IceServer.parse(word) for word in words] if name in _ICE_SERVERS else words
+        return [IceServer.parse(word) for word in words] if name in _ICE else words
     return _open(value)
 
 
@@ -99,4 +129,4 @@ def _open(value: Any) -> Any:
     return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
-assert {*SERVE, *HOST, *VIEW} <= FIELDS.keys()
+assert {*SERVE, *OVERRIDES, *HOST, *VIEW} <= FIELDS.keys()

@@ -8,9 +8,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from signalling.audit import MIN_KEY_BYTES
 from signalling.invites import read_keys
 from signalling.net import is_loopback
 from signalling.redis.client import RedisSettings
+from signalling.turn import parse_regions
 
 from .names import FIELDS, Problem, Value, is_secret
 from .tree import Settings
@@ -23,7 +25,7 @@ def broken_rules(
     known.
     """
     found = []
-    for rule in (_identity, _reach, _redis, _reports, _telemetry):
+    for rule in (_identity, _reach, _redis, _turn, _audit, _reports, _telemetry):
         for names, text in rule(settings):
             name = names.split()[0]
             if bad.isdisjoint(names.split()):
@@ -110,6 +112,25 @@ def _redis(settings: Settings) -> Broken:
         except ValueError as error:
             field, _, text = str(error).partition(": ")
             yield f"redis.{field} redis.url redis.prefix redis.lease_s", text
+
+
+def _turn(settings: Settings) -> Broken:
+    turn = settings.turn
+    try:
+        regions = parse_regions(turn.regions, turn.secret.get_secret_value)
+    except ValueError as error:
+        yield "turn.regions", str(error)
+        return
+    missing = [region.name for region in regions if not region.secret()]
+    if missing:
+        yield "turn.secret turn.regions", f"there is none for {', '.join(missing)}"
+    if turn.home and turn.home not in {region.name for region in regions}:
+        yield "turn.home turn.regions", f"{turn.home!r} is none of turn.regions"
+
+
+def _audit(settings: Settings) -> Broken:
+    if 0 < len(settings.audit.key.get_secret_value().encode()) < MIN_KEY_BYTES:
+        yield "audit.key", f"takes {MIN_KEY_BYTES} characters or more"
 
 
 def _reports(settings: Settings) -> Broken:

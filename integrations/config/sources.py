@@ -47,8 +47,9 @@ def load(
     file: Path | None = None,
     secrets: Path | None = None,
     environment: Mapping[str, str],
+    options: Mapping[str, Value] | None = None,
 ) -> Loaded:
-    """Read and check everything.
+    """Read and check everything. ``options`` is what the command's own options say.
 
     ``file`` and ``secrets`` are the TOML file and the secret directory; where they are ``None``,
     the environment may name them. Raises :class:`ConfigError`.
@@ -63,6 +64,7 @@ def load(
     if secrets is not None:
         given.update(_from_directory(secrets, problems))
     given.update(_from_environment(environment, problems))
+    given.update(options or {})
     given = {**_from_profile(given), **given}
     settings, wrong = _validated(given)
     problems += wrong

@@ -85,7 +85,7 @@ async def test_dev_mode_knows_the_profile_of_the_file(tmp_path: Path):
     async with serving(tmp_path, "--config", str(file), "--dev") as (process, url):
         async with asyncio.timeout(30):
             _, said = await process.communicate()
-    assert (process.returncode, url) == (1, "")
+    assert (process.returncode, url) == (2, "")
     assert b"production" in said
 
 

@@ -10,10 +10,19 @@ from pathlib import Path
 import pytest
 
 from integrations.config.command import reference, run_config, toml
-from integrations.config.names import FIELDS, MASK, is_secret
-from integrations.config.options import COMMANDS, HOST, SERVE, VIEW, option_defaults
+from integrations.config.names import FIELDS, MASK, ConfigError, Loaded, is_secret
+from integrations.config.options import (
+    COMMANDS,
+    HOST,
+    OVERRIDES,
+    SERVE,
+    VIEW,
+    option_defaults,
+    said_by_options,
+)
 from integrations.config.sources import load
 from peer.cli import build_parser
+from signalling.__main__ import build_parser as build_serve_parser
 from signalling.messages import IceServer
 from signalling.surroundings import Surroundings
 
@@ -89,10 +98,8 @@ def test_secrets_are_masked_by_type():
 
 
 def serve_options(words: list[str], environment: dict[str, str]):
-    from signalling.__main__ import _parser
-
     surroundings = Surroundings(defaults=option_defaults(load(environment=environment), SERVE))
-    options = _parser(surroundings).parse_args(["serve", *words])
+    options = build_serve_parser(surroundings).parse_args(["serve", *words])
     surroundings.complete(options)
     return options
 
@@ -128,12 +135,48 @@ def test_settings_are_defaults_of_serves_options():
     assert options.log_level == "info"
 
 
+def test_every_option_of_serve_is_a_setting():
+    """But for those of dev mode and of a parent process, and a secret that is a file there."""
+    others = {"room", "ready_fd", "or_any_port", "invitation_keys"}
+    options = vars(serve_options([], {})).keys() - {"command"}
+    assert options - others == {*SERVE.values(), *OVERRIDES.values()}
+
+
 def test_options_win_and_a_repeated_one_replaces_the_list():
     words = ["--port", "1", "--origin", "https://c.example", "--log-level", "error"]
     options = serve_options(words, ENVIRONMENT)
     assert (options.port, options.log_level) == (1, "error")
     assert options.origin == ["https://c.example"]
     assert options.issuer == "https://login.example"
+
+
+def said(words: list[str], environment: dict[str, str]) -> Loaded:
+    options = said_by_options(
+        lambda around: build_serve_parser(around).parse_args(["serve", *words])
+    )
+    return load(environment=environment, options=options)
+
+
+def test_options_are_checked_together_with_the_rest():
+    """What the profile asks for may stand in an option, and an option may break its rules."""
+    production = {"PLAYCAST_ENVIRONMENT": "production"}
+    reachable = ["--host", "0.0.0.0"]
+    with pytest.raises(ConfigError, match="needs TLS"):
+        said(reachable, production)
+    with pytest.raises(ConfigError, match=r"identity.dev \(option --dev\)"):
+        said(["--dev"], production)
+    loaded = said([*reachable, "--proxy", "10.0.0.0/8"], production)
+    assert loaded.origin("server.trusted_proxies") == "option --proxy"
+    assert loaded.settings.server.trusted_proxies == ("10.0.0.0/8",)
+    with pytest.raises(ConfigError, match="needs TLS"):
+        said([], {**production, "PLAYCAST_SERVER__HOST": "::"})
+    loaded = said(["--host", "::1"], {**production, "PLAYCAST_SERVER__HOST": "::"})
+    assert loaded.settings.server.host == "::1"
+
+
+def test_options_that_are_not_given_say_nothing():
+    assert said([], {}).given == {}
+    assert said([], ENVIRONMENT).given == load(environment=ENVIRONMENT).given
 
 
 def test_without_configuration_serves_options_are_its_own():

@@ -116,3 +116,19 @@ def test_secrets_stand_in_no_file_that_everybody_may_read(tmp_path: Path, mode: 
     assert wrong({}, file) == set()
     elsewhere = {"PLAYCAST_ENVIRONMENT": "production", "PLAYCAST_REDIS": "redis://h"}
     assert wrong(elsewhere, file) == set()
+
+
+@pytest.mark.parametrize(
+    ("names", "names_wrong"),
+    [
+        ({"TURN__REGIONS": "eu=turn:a", "TURN__SECRET": "x"}, set()),
+        ({"TURN__REGIONS": "eu=turn:a"}, {"turn.secret"}),
+        ({"TURN__REGIONS": "eu=turn:a us=turn:b", "TURN__SECRET": "eu=x"}, {"turn.secret"}),
+        ({"TURN__REGIONS": "turn:a", "TURN__SECRET": "x"}, {"turn.regions"}),
+        ({"TURN__HOME": "eu"}, {"turn.home"}),
+        ({"AUDIT__KEY": "short"}, {"audit.key"}),
+        ({"AUDIT__KEY": "k" * 32}, set()),
+    ],
+)
+def test_turn_servers_and_the_audit_log(names: dict[str, str], names_wrong: set[str]):
+    assert wrong(under(names)) == names_wrong
