@@ -1,0 +1,183 @@
+"""What the server says about itself over HTTP, and to whom."""
+
+import asyncio
+import contextlib
+import http.client
+import json
+
+import pytest
+
+from signalling.bus import BusUnavailable, MemoryBus
+from signalling.limits import Limits, parse_networks
+from signalling.messages import Configure
+from signalling.server import SignallingServer
+from signalling.settings import SignallingSettings
+from tests.signalling.wire import ISSUER, client, member
+
+
+@pytest.fixture
+async def start():
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(*, bus=None, **changes):
+            settings = SignallingSettings(verifier=ISSUER.verifier(), port=0, **changes)
+            return await stack.enter_async_context(SignallingServer(settings, bus=bus))
+
+        yield start
+
+
+async def fetch(server, path, **headers):
+    def blocking():
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+        connection.request(
+            "GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()}
+        )
+        response = connection.getresponse()
+        result = response.status, response.read().decode()
+        connection.close()
+        return result
+
+    return await asyncio.to_thread(blocking)
+
+
+class ShakyBus(MemoryBus):
+    is_there = True
+    asked = 0
+
+    @property
+    def available(self):
+        return self.is_there
+
+    async def announced(self):
+        self.asked += 1
+        if not self.is_there:
+            raise BusUnavailable("gone")
+        return await super().announced()
+
+
+async def test_alive_is_not_ready(start):
+    bus = ShakyBus()
+    server = await start(bus=bus)
+    assert await fetch(server, "/readyz") == (200, "ready\n")
+    bus.is_there = False
+    status, why = await fetch(server, "/readyz")
+    assert status == 503
+    assert "Redis" in why
+    assert await fetch(server, "/healthz") == (200, "ok\n")
+    bus.is_there = True
+    assert (await fetch(server, "/readyz"))[0] == 200
+
+
+async def test_without_keys_it_is_not_ready(start):
+    server = await start()
+    verifier = ISSUER.verifier()
+
+    class NoKeys:
+        loopback_only = True
+        available = False
+        verify, close = verifier.verify, verifier.close
+
+    server._services.settings.__dict__["verifier"] = NoKeys()
+    status, why = await fetch(server, "/readyz")
+    assert (status, "keys" in why) == (503, True)
+
+
+async def test_metrics_count_what_happened(start):
+    server = await start()
+    async with member(server, "host"), client(server) as visitor:
+        await visitor.websocket.send("nonsense")
+        await visitor.refused()
+        status, text = await fetch(server, "/metrics")
+    assert status == 200
+    found = dict(
+        line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#")
+    )
+    assert float(found["playcast_connections"]) == 1
+    assert float(found["playcast_connections_opened_total"]) == 2
+    assert float(found['playcast_connections_closed_total{code="4400"}']) == 1
+    assert float(found['playcast_messages_received_total{type="hello"}']) == 1
+    assert float(found['playcast_members{role="host"}']) == 1
+    assert float(found["playcast_rooms"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "headers", "allowed"),
+    [
+        ({}, {}, True),  # this machine
+        ({"metrics_networks": parse_networks(["10.0.0.0/8"])}, {}, False),
+        ({}, {"X_Forwarded_For": "127.0.0.1"}, False),  # a proxy that nobody has declared
+        ({}, {"Forwarded": "for=127.0.0.1"}, False),
+        (
+            {"proxies": parse_networks(["127.0.0.1"])},
+            {"X_Forwarded_For": "198.51.100.1"},
+            False,
+        ),
+        ({"metrics_token": "secret"}, {}, False),
+        ({"metrics_token": "secret"}, {"Authorization": "Bearer wrong"}, False),
+        ({"metrics_token": "secret"}, {"Authorization": "Bearer secret"}, True),
+        (
+            {"metrics_token": "secret"},
+            {"Authorization": "Bearer secret", "X_Forwarded_For": "1.1.1.1"},
+            True,
+        ),
+    ],
+)
+async def test_metrics_are_for_those_whom_the_settings_name(start, changes, headers, allowed):
+    status, text = await fetch(await start(**changes), "/metrics", **headers)
+    assert status == (200 if allowed else 404)
+    assert ("playcast_" in text) == allowed
+
+
+async def test_public_rooms_are_listed_and_the_bus_is_asked_once_a_second(start):
+    bus = ShakyBus()
+    server = await start(bus=bus)
+    assert await fetch(server, "/rooms") == (200, '{"rooms":[]}')
+    assert bus.asked == 1
+    async with member(server, "host") as host:
+        await host.send(Configure(privacy="public", title="Doom II"))
+        async with asyncio.timeout(5):
+            while not json.loads((await fetch(server, "/rooms"))[1])["rooms"]:
+                await asyncio.sleep(0.1)
+        asked = bus.asked
+        answers = await asyncio.gather(*(fetch(server, "/rooms") for _ in range(20)))
+        assert bus.asked <= asked + 1
+        (room,) = json.loads(answers[0][1])["rooms"]
+        assert (room["name"], room["title"]) == ("doom", "Doom II")
+
+
+async def test_without_the_bus_the_list_is_to_be_asked_for_later(start):
+    bus = ShakyBus()
+    bus.is_there = False
+    assert (await fetch(await start(bus=bus), "/rooms"))[0] == 503
+
+
+# Who comes too often ----------------------------------------------------------------------------
+
+
+async def test_an_address_has_so_many_connections_and_no_more(start):
+    server = await start(limits=Limits(max_connections_per_address=3))
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(3):
+            await stack.enter_async_context(client(server))
+        with pytest.raises((ConnectionError, EOFError, http.client.HTTPException)):
+            await fetch(server, "/healthz")
+    async with asyncio.timeout(5):
+        while server._site.open_connections:
+            await asyncio.sleep(0.01)
+    assert (await fetch(server, "/healthz"))[0] == 200
+
+
+async def test_behind_a_declared_proxy_it_is_the_client_that_counts(start):
+    server = await start(
+        limits=Limits(max_connections_per_address=1), proxies=parse_networks(["127.0.0.0/8"])
+    )
+    one, two = ({"X-Forwarded-For": f"198.51.100.{number}"} for number in (1, 2))
+    async with client(server, additional_headers=one), client(server, additional_headers=two):
+        with pytest.raises(Exception, match="HTTP 429"):
+            async with client(server, additional_headers=one):
+                pass
+    async with asyncio.timeout(5):
+        while server._services.connections:
+            await asyncio.sleep(0.01)
+    async with client(server, additional_headers=one):
+        pass
