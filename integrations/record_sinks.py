@@ -68,8 +68,6 @@ async def record_sinks(
     async with AsyncExitStack() as stack:
         if audit.file is not None:
             key = audit.key.get_secret_value().encode()
-            if 0 < len(key) < 32:
-                raise ValueError("audit.key: takes 32 characters or more")
             settings = AuditSettings(
                 path=audit.file,
                 server=server,

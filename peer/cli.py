@@ -149,6 +149,14 @@ def _run_configured(words: list[str]) -> int:
     configured = Surroundings(defaults=option_defaults(loaded, COMMANDS[command]))
     options = build_parser({command: configured.prepare}).parse_args(words)
     configured.complete(options)
+    if command == "host":
+        from integrations.host_events import host_observer
+
+        try:
+            options.observing = host_observer(loaded.settings)
+        except ValueError as error:
+            print(f"playcast host: {error}", file=sys.stderr)
+            return 2
     if loaded.settings.logs.format == "json":
         settings = loaded.settings.logs.model_copy(update={"level": options.log_level})
         configure_logs(settings, Scrubber(loaded.secrets))
@@ -214,6 +222,7 @@ def build_parser(
 
 
 def _add_host(host: argparse.ArgumentParser) -> None:
+    host.set_defaults(observing=None)
     source = host.add_argument_group("what to stream")
     source.add_argument(
         "--source",

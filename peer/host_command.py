@@ -16,6 +16,7 @@ import logging
 import os
 import socket
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from peer.child import ChildError
@@ -159,7 +160,15 @@ async def _run(options: argparse.Namespace) -> None:
             on_link=tell_link,
             on_refusal=face.say,
         )
-        host.on_report, host.on_welcome = face.show, lambda _: links.make()
+        observers: list[Callable[[HostReport], None]] = [face.show]
+        if options.observing is not None:
+            observers.append(await stack.enter_async_context(options.observing(options.room)))
+
+        def tell_report(report: HostReport) -> None:
+            for observe in observers:
+                observe(report)
+
+        host.on_report, host.on_welcome = tell_report, lambda _: links.make()
         stack.callback(links.cancel)
         stack.enter_context(face)
         face.started(script)

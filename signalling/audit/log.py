@@ -34,6 +34,7 @@ from .files import (
 
 log = logging.getLogger(__name__)
 
+MIN_KEY_BYTES = 32
 _TOGETHER = 1024
 _RETRY_S = 1.0
 _SYNC_S = 1.0
@@ -87,7 +88,7 @@ class AuditSettings:
     """Which server this is, for where several logs are brought together."""
 
     key: bytes = field(default=b"", repr=False)
-    """Of the HMAC, 32 bytes or more; empty: plain SHA-256, which proves nothing against someone who
+    """Of the HMAC, at least :data:`MIN_KEY_BYTES`; empty: plain SHA-256, which proves nothing against someone who
     may write the file."""
 
     sync: Literal["always", "second", "never"] = "always"
@@ -104,8 +105,8 @@ class AuditSettings:
     """How many records wait for the disk; more are dropped, and counted."""
 
     def __post_init__(self) -> None:
-        if 0 < len(self.key) < 32:
-            raise ValueError("key: takes 32 bytes or more")
+        if 0 < len(self.key) < MIN_KEY_BYTES:
+            raise ValueError(f"key: takes {MIN_KEY_BYTES} bytes or more")
         if self.sync not in ("always", "second", "never"):
             raise ValueError("sync: takes always, second or never")
         for name in ("rotate_bytes", "capacity"):

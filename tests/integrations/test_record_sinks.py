@@ -143,7 +143,7 @@ async def test_records_are_in_the_file_when_it_is_left(tmp_path):
 @pytest.mark.parametrize(
     ("audit", "events", "error", "said"),
     [
-        ({"file": "here", "key": "short"}, {}, ValueError, r"^audit\.key:"),
+        ({"file": "here", "key": "short"}, {}, ValueError, r"^key:"),
         ({"file": "no/where"}, {}, AuditError, "No such file"),
         ({}, {"publish": True}, ValueError, r"^events\.publish: needs redis\.url"),
     ],
