@@ -6,7 +6,7 @@ Keys, which share the hash tag ``{room}`` (so that they share a node of a cluste
     links    hash    link -> server: who is connected, and where
     meta     hash    epoch, from, n (of the last event), last (its "server q"), run, until
     servers  hash    server -> the fencing token with which it takes part; "-": must enter first
-    seq      hash    server -> the greatest q of its that is in the log
+    seq      hash    server -> "q ms": the greatest q of its that is in the log, and since when
     state    hash    the newest snapshot: n, at (ms), data
     waiting  set     servers that may still bring events that Redis has lost
 
@@ -55,6 +55,14 @@ local function note_link(from, kind, link)
   end
 end
 
+local function greatest_q(owner)
+  return tonumber(string.match(redis.call('HGET', seq, owner) or '0', '^%d+'))
+end
+
+local function note_q(owner, q)
+  redis.call('HSET', seq, owner, q .. ' ' .. now)
+end
+
 local function finish()
   redis.call('HSET', meta, 'n', n, 'last', last)
 end
@@ -88,7 +96,7 @@ PUBLISH = (
 -- server must enter first. "settle": too early.
 if not takes_part() or n < tonumber(ARGV[6]) then return {'enter'} end
 if settling then return {'settle'} end
-local greatest = tonumber(redis.call('HGET', seq, server) or 0)
+local greatest = greatest_q(server)
 local numbers = {'ok'}
 for i = 7, #ARGV, 4 do
   local q = tonumber(ARGV[i])
@@ -101,7 +109,7 @@ for i = 7, #ARGV, 4 do
     numbers[#numbers + 1] = 0
   end
 end
-redis.call('HSET', seq, server, greatest)
+note_q(server, greatest)
 finish()
 return numbers
 """
@@ -143,9 +151,7 @@ if position > n then
     local owner, q = ARGV[i], tonumber(ARGV[i + 1])
     append(owner, ARGV[i + 1], ARGV[i + 4])
     note_link(owner, ARGV[i + 2], ARGV[i + 3])
-    if q > tonumber(redis.call('HGET', seq, owner) or 0) then
-      redis.call('HSET', seq, owner, q)
-    end
+    if q > greatest_q(owner) then note_q(owner, q) end
     if not redis.call('HGET', servers, owner) then redis.call('HSET', servers, owner, '-') end
   end
   finish()
@@ -200,7 +206,7 @@ local others = take_list(1, function(other)
 end)
 if others > 0 then redis.call('HSET', meta, 'until', now + ARGV[7]) end
 take_list(2, function(link, owner) redis.call('HSET', links, link, owner) end)
-take_list(2, function(owner, q) redis.call('HSET', seq, owner, q) end)
+take_list(2, note_q)
 for j = i, #ARGV, 4 do
   redis.call('XADD', log, ARGV[j] .. '-0', 'e', ARGV[j + 3], 's', ARGV[j + 1], 'q', ARGV[j + 2])
 end
@@ -237,6 +243,14 @@ if place <= newest or place > n then return 0 end
 if now - at < tonumber(ARGV[6]) and place - newest < tonumber(ARGV[7]) then return 0 end
 redis.call('HSET', state, 'n', place, 'at', now, 'data', ARGV[9])
 redis.call('XTRIM', log, 'MINID', newest .. '-0')
+local all = redis.call('HGETALL', seq)
+for i = 1, #all, 2 do
+  -- Nothing of a server that has not been heard of for so long is on its way any more.
+  local since = tonumber(string.match(all[i + 1], ' (%d+)$'))
+  if since < now - keep_ms and not redis.call('HGET', servers, all[i]) then
+    redis.call('HDEL', seq, all[i])
+  end
+end
 return 1
 """
 )
@@ -247,7 +261,6 @@ REAP = (
 -- ARGV: q, a server that has died, the start and the end of an Away. Returns whether it is done.
 if not takes_part() or settling then return 0 end
 redis.call('HDEL', servers, ARGV[7])
-redis.call('HDEL', seq, ARGV[7])
 lose_links(ARGV[7], ARGV[6], ARGV[8], ARGV[9])
 return 1
 """
@@ -264,7 +277,6 @@ if n == 0 and #redis.call('HKEYS', servers) == 1 then
 elseif not settling then
   lose_links(server, ARGV[6], ARGV[7], ARGV[8])
   redis.call('HDEL', servers, server)
-  redis.call('HDEL', seq, server)
   keep()
 end
 return 1

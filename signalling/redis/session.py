@@ -88,6 +88,11 @@ class Session:
                 log.debug("Redis: %s", error)
                 if isinstance(error, _HOPELESS) and not self.tried.done():
                     self.tried.set_exception(error)
+            except Exception as error:
+                # A mistake of ours, or of the library's: without a session this server would be cut
+                # off for good.
+                log.exception("the session with Redis failed, and another begins")
+                self.lose(error)
             if time.monotonic() - began > 2 * _BACKOFF_S[1]:
                 delay = _BACKOFF_S[0]
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))

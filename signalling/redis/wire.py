@@ -128,7 +128,7 @@ def decode_entered(reply: Any) -> Follow | Differs | None:
                     n,
                     mark.decode(),
                     {link.decode(): owner.decode() for link, owner in _pairs(links)},
-                    {owner.decode(): int(q) for owner, q in _pairs(seq)},
+                    {owner.decode(): int(q.split()[0]) for owner, q in _pairs(seq)},
                 )
     except (
         AttributeError, IndexError, KeyError, TypeError, ValueError, msgspec.MsgspecError

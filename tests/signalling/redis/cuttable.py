@@ -37,7 +37,8 @@ class CuttableClient:
     async def drop_listeners(self):
         listeners, self._listeners = self._listeners, []
         for listener in listeners:
-            await listener.disconnect(nowait=True)
+            if listener.is_connected:
+                listener._writer.transport.abort()
 
     async def close(self):
         await self._client.close()

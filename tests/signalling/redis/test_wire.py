@@ -50,7 +50,7 @@ def test_answers_to_entering_are_read():
     assert decode_entered([b"conflict", 3, b"", b""]) == Differs("conflict", 3, "", "")
     found = decode_entered([b"follow", b"e", [b"a", b"b"], entries])
     assert found == Follow("e", {"a", "b"}, [entry])
-    state = [b"state", b"e", [b"a"], entries, 3, b"\xff", 4, b"a 9", [b"h", b"a"], [b"a", b"9"]]
+    state = [b"state", b"e", [b"a"], entries, 3, b"\xff", 4, b"a 9", [b"h", b"a"], [b"a", b"9 12"]]
     assert decode_entered(state) == State(
         "e", {"a"}, [entry], 3, b"\xff", 4, "a 9", {"h": "a"}, {"a": 9}
     )
