@@ -153,9 +153,11 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         self._blocked = True
+        self._read_or_not()
 
     def resume_writing(self) -> None:
         self._blocked = False
+        self._read_or_not()
         self._serve()
 
     # Requests ------------------------------------------------------------------------------------
@@ -185,8 +187,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         else:
             self._busy = True
             self._limit(self._site.answer_timeout_s)
-            assert self._transport is not None
-            self._transport.pause_reading()
+            self._read_or_not()
             self._site.run(self._answer_later(answer, request))
 
     async def _answer_later(self, answer: Awaitable[Response], request: Request) -> None:
@@ -194,9 +195,19 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._busy = False
         if self._transport is None or self._transport.is_closing():
             return
-        self._transport.resume_reading()
+        self._read_or_not()
         self._respond(response, request)
         self._serve()
+
+    def _read_or_not(self) -> None:
+        """Read on, unless an answer is being made or waits for its reader."""
+        transport = self._transport
+        if transport is None or transport.is_closing() or self._ending:
+            return
+        if self._busy or self._blocked:
+            transport.pause_reading()
+        else:
+            transport.resume_reading()
 
     def _respond(self, response: Response, request: Request | None) -> None:
         """``request`` is ``None`` when it was not understood: what follows it is anything."""

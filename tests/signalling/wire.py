@@ -101,3 +101,10 @@ async def member(
         joined.welcome = await joined.receive()
         assert isinstance(joined.welcome, Welcome), joined.welcome
         yield joined
+
+
+async def until(true):
+    """Wait for what nobody tells of."""
+    async with asyncio.timeout(5):
+        while not true():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
