@@ -2,7 +2,7 @@
 // is back.
 
 import { make, setText } from "./dom.js";
-import { ROLE_WORDS, spanWords } from "./words.js";
+import { ROLE_WORDS, sentence, spanWords } from "./words.js";
 
 const MAX_LENGTH = 500;
 const COUNT_FROM = 400; // characters; from there on what is left is counted down
@@ -103,7 +103,7 @@ export class Chat {
     } catch (error) {
       if (!this.text.value) this.text.value = text;
       this.#count();
-      setText(this.trouble, error.message);
+      setText(this.trouble, sentence(error.message));
       if (error.code === "rate-limited") this.#waitFor(error.retryAfterS);
     } finally {
       this.#underWay -= 1;

@@ -1,7 +1,7 @@
 // Makes invitations: a link for someone else, with what it lets them do and for how long.
 
 import { button, fillSelect, make, select, setText } from "./dom.js";
-import { INVITATION_ROLES, INVITATION_TIMES } from "./words.js";
+import { INVITATION_ROLES, INVITATION_TIMES, sentence } from "./words.js";
 
 export class Invitation {
   /**
@@ -19,7 +19,7 @@ export class Invitation {
         const wish = { type: "invite", role: this.role.value, for_s: Number(this.time.value) };
         this.#show(await request(wish), linkFor);
       } catch (error) {
-        tell(error.message, { mine: true, bad: true });
+        tell(sentence(error.message), { mine: true, bad: true });
       }
     }, { className: "small" });
     const copy = button("Copy", async () => tell(await copied(this.link), { mine: true }));

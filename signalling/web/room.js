@@ -166,8 +166,11 @@ export class Room extends EventTarget {
     return list(this.control(name).queue).indexOf(peer) + 1;
   }
 
-  /** Whether a seat here is worth coming back to: a control, or a place in a line. */
+  /** Whether a seat here is worth coming back to: a control, a place in a line, or that it is hard to
+   * come in again. */
   get engaged() {
+    const { policy, locked } = this.settings;
+    if (this.joined && !this.staff && (policy === "approval" || locked)) return true;
     return this.controlNames.some((name) => this.control(name).holder === this.peer || this.place(name) > 0);
   }
 

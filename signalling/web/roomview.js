@@ -11,7 +11,7 @@ import { People } from "./people.js";
 import { Play } from "./play.js";
 import { Room } from "./room.js";
 import { RoomSettings } from "./roomsettings.js";
-import { controlWords } from "./words.js";
+import { controlWords, sentence } from "./words.js";
 
 const CLOCK_MS = 1000;
 const NAME_KEY = "playcast.name";
@@ -99,6 +99,7 @@ export class RoomView {
     this.root.getElementById("people-key").hidden = !room.staff;
     if (message.type === "welcome") this.nameText.placeholder = room.nameOf(room.peer, {});
     if (!room.staff) return;
+    setText(this.root.getElementById("people-count"), room.viewers === null ? "" : `${room.viewers} in`);
     this.people.draw();
     this.invitation.draw();
     this.settings.draw();
@@ -124,7 +125,7 @@ export class RoomView {
       await this.#request(message);
       return true;
     } catch (error) {
-      this.notices.tell(error.message, { mine: true, bad: true });
+      this.notices.tell(sentence(error.message), { mine: true, bad: true });
       return false;
     }
   }

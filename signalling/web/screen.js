@@ -19,10 +19,10 @@ export class Screen {
   }
 
   /**
-   * Show the state `name` of the table. room: for {room}; detail: the server's or browser's own
+   * Show the state `name` of the table. room: for {room}; title: what it is called; detail: the server's or browser's own
    * sentence; retryAt: performance.now() of the next try, counted down.
    */
-  show(name, { room = "", detail = "", retryAt = null } = {}) {
+  show(name, { room = "", title: called = room, detail = "", retryAt = null } = {}) {
     const { tone, title, text, heading = "What to check", checks = [], action = "" } = STATES[name];
     const fill = (words) => words.replaceAll("{room}", room);
     const { parts } = this;
@@ -37,9 +37,9 @@ export class Screen {
     parts.action.hidden = action === "";
     parts.detail.textContent = detail;
     parts.detail.hidden = detail === "";
-    parts.room.textContent = room;
-    parts.room.hidden = room === "";
-    document.title = tone === "live" ? `${room} · Playcast` : `${title} · Playcast`;
+    parts.room.textContent = called;
+    parts.room.hidden = called === "";
+    document.title = tone === "live" ? `${called} · Playcast` : `${title} · Playcast`;
     this.#say([title, fill(text), ...checks.map(fill), detail].filter(Boolean).join(". "));
     this.#countDown(retryAt, (left) => {
       parts.count.textContent = left === null ? "" : `Trying again in ${left} s…`;

@@ -411,7 +411,8 @@ export class Viewer {
     if (state !== this.state) console.debug(`playcast: ${this.state} → ${state}`);
     this.state = state;
     this.screen.toast(null);
-    this.screen.show(state, { room: this.#link?.room ?? "", detail, retryAt });
+    const title = this.view.room.settings.title || this.#link?.room;
+    this.screen.show(state, { room: this.#link?.room ?? "", title, detail, retryAt });
     keepAwake(STATES[state].tone === "live");
   }
 

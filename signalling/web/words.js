@@ -74,6 +74,11 @@ export function capital(words) {
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
+/** What the server says, as a sentence of its own. */
+export function sentence(words) {
+  return /[.!?…]$/.test(words) ? capital(words) : `${capital(words)}.`;
+}
+
 /** 1 → "next", 2 → "2nd", 3 → "3rd", 11 → "11th". */
 export function placeWords(place) {
   if (place === 1) return "next";

@@ -129,8 +129,8 @@ async def test_a_refusal_is_told_in_the_rooms_own_words(browser: Chromium) -> No
         eve = await scene.visit("eve", "viewer")
         await eve.page.press("p")
         await eve.press("Ask: pad 1")
-        await eve.reads("#notice.bad", "controls go to players here")
-        await eve.hears("controls go to players here")
+        await eve.reads("#notice.bad", "Controls go to players here")
+        await eve.hears("Controls go to players here")
         assert not scene.host.allows(await eve.peer(), "pad:1")
 
 
@@ -246,6 +246,29 @@ async def test_the_rooms_settings_and_what_they_bring_about(browser: Chromium) -
         await late.state("room-locked")
         await turn("Locked", "false")
         await late.state("playing")
+
+
+async def test_another_name_is_known_at_once_and_costs_nothing(browser: Chromium) -> None:
+    async with RoomScene(browser, Configure(control_policy="free", title="Two pads")) as scene:
+        mo = await scene.visit("mo", "moderator")
+        ann = await scene.visit("ann", "player", COUNT_CONNECTIONS)
+        assert await ann.page.evaluate("document.title") == "Two pads · Playcast"
+        await ann.page.press("p")
+        await ann.press("Ask: pad 1")
+        await ann.reads(PLAYER_BUTTON, "You play · Pad 1")
+        peer = await ann.peer()
+        await ann.page.press("c")
+        await ann.page.evaluate(
+            "(n => { n.value = 'Annabel'; n.form.requestSubmit(); })"
+            "(document.getElementById('name-text'))"
+        )
+        await mo.page.press("m")
+        await mo.reads("#people-body", "Annabel")
+        await mo.see("document.getElementById('people-count').innerText === '2 in'")
+        await ann.see("playcast.room.joined")
+        assert await ann.peer() == peer
+        await ann.reads(PLAYER_BUTTON, "You play · Pad 1")
+        assert await ann.page.evaluate("connections.length") == 1
 
 
 # What is said -------------------------------------------------------------------------------------
@@ -487,3 +510,23 @@ async def test_every_panel_fits_the_screen(browser: Chromium, width: int, height
             )
             assert misfits == []
             assert await boss.page.evaluate("document.getElementById('panel').clientHeight") > 120
+
+
+async def test_public_rooms_are_listed_and_others_are_not(browser: Chromium) -> None:
+    public = Configure(privacy="public", title="<b>Doom</b> for two", policy="approval")
+    async with RoomScene(browser, public) as scene:
+        url = scene.link("").split("#")[0] + "rooms.html"
+        visitor = await scene.open(url)
+        await visitor.reads("#rooms", "<b>Doom</b> for two")
+        await visitor.reads("#rooms", f"{ROOM} · 0 watching")
+        await visitor.reads("#rooms", "they let you in")
+        assert await visitor.page.evaluate("document.querySelector('#rooms a, #rooms b b')") is None
+        signed_in = "window.playcast = { freshToken: async () => 'a.b.c' };"
+        member = await scene.open(url, signed_in)
+        await member.reads("#rooms a", "Doom")
+        href = await member.page.evaluate("document.querySelector('#rooms a').href")
+        assert href == url.replace("rooms.html", f"#room={ROOM}")
+    async with RoomScene(browser) as scene:
+        visitor = await scene.open(scene.link("").split("#")[0] + "rooms.html")
+        await visitor.reads("#rooms-state", "Nobody is casting to the public")
+        assert await visitor.page.evaluate("document.querySelectorAll('#rooms li').length") == 0
