@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-PROGRAMS = ("kernels", "pipeline", "latency", "fanout", "network", "soak")
+PROGRAMS = ("kernels", "pipeline", "latency", "fanout", "network", "soak", "events")
 
 
 def main() -> int:
