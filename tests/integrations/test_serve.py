@@ -2,13 +2,8 @@
 
 import asyncio
 import json
-import os
-import signal
 import ssl
-import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -20,38 +15,7 @@ from signalling.messages import Hello, Ping, Span, Trace, encode
 from signalling.tracing import ROOT_SPAN
 from tests.integrations.otlp_server import otlp_server
 from tests.integrations.sentry_server import sentry_server
-
-ROOT = Path(__file__).parents[2]
-
-
-@asynccontextmanager
-async def serving(
-    directory: Path, *words: str, **environment: str
-) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
-    """The server, and the address it says it has."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PLAYCAST")}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "peer.cli", "serve", *words),
-        cwd=ROOT,
-        env={**kept, "XDG_RUNTIME_DIR": str(directory), **environment},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(30):
-            line = await process.stdout.readline()
-        yield process, line.decode().rpartition(" ")[2].strip()
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
-
-
-async def ended(process: asyncio.subprocess.Process) -> tuple[int, str]:
-    process.send_signal(signal.SIGTERM)
-    async with asyncio.timeout(30):
-        _, said = await process.communicate()
-    return process.returncode, said.decode()
+from tests.integrations.served import certificate, ended, serving
 
 
 async def test_it_serves_as_its_file_says_and_logs_json(tmp_path: Path):
@@ -207,20 +171,13 @@ async def test_limits_are_as_configured(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 async def test_tls_is_as_configured(tmp_path: Path):
-    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    make = await asyncio.create_subprocess_exec(
-        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
-        *("-nodes", "-days", "1", "-subj", "/CN=localhost", "-keyout", str(key)),
-        *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-out", str(certificate)),
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    assert await make.wait() == 0
+    pem, key = await certificate(tmp_path)
     environment = {
-        "PLAYCAST_SERVER__TLS__CERTIFICATE": str(certificate),
+        "PLAYCAST_SERVER__TLS__CERTIFICATE": str(pem),
         "PLAYCAST_SERVER__TLS__KEY": str(key),
     }
     async with serving(tmp_path, "--dev", "--port", "0", **environment) as (_, url):
         assert url.startswith("https://")
-        trust = ssl.create_default_context(cafile=str(certificate))
+        trust = ssl.create_default_context(cafile=str(pem))
         async with ClientSession() as http, http.get(url + "healthz", ssl=trust) as answer:
             assert answer.status == 200
