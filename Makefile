@@ -36,6 +36,8 @@ lint: setup-dev ## Formatting, lint, types, and strict warnings in C
 	$(bin)/ruff check $(python_folders)
 	$(bin)/ruff format --check $(python_folders)
 	$(bin)/mypy
+	$(bin)/python -m signalling.schema --check
+	$(bin)/python -m signalling.tables --check
 	clang-format --dry-run -Werror $(c_files)
 	$(in_native) $(jobs) --silent strict
 

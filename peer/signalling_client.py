@@ -113,7 +113,7 @@ FINAL: frozenset[ErrorCode] = frozenset(
         "too-large",
     }
 )
-"""Errors that end a connection for good, unless the server says that trying again helps."""
+"""Errors that end a connection for good, where the server's word on trying again got lost."""
 
 _ELSEWHERE: frozenset[ErrorCode] = frozenset({"shutting-down", "internal", "timeout"})
 """Errors that another server may not have."""
@@ -448,7 +448,7 @@ class SignallingClient:
             text = f"the server closed the connection ({code})" if code else "the connection broke"
             if closed.rcvd_then_sent is False:
                 text = "another connection is wanted"
-            retry, after_s = False, 0.0
+            retry, after_s = code not in FINAL, 0.0
         else:
             code, text = refusal.code, refusal.message
             retry, after_s = refusal.retry, refusal.retry_after_s
@@ -458,7 +458,7 @@ class SignallingClient:
                 return SignallingRefused(code, text)
         # Another token may be had; one that is refused at once is no better.
         renewable = code == "token-expired" and was_joined and self._fresh_token is not None
-        if code in FINAL and not retry and not renewable:
+        if not retry and not renewable:
             return SignallingRefused(code, text)
         return _Lost(text, elsewhere=code in _ELSEWHERE, after_s=after_s)
 

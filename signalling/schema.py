@@ -225,8 +225,9 @@ def _plain(docstring: str) -> str:
     def named(match: re.Match[str]) -> str:
         name = match[1].rpartition(".")[2]
         kind = getattr(messages, name, None)
-        tagged = isinstance(kind, type) and issubclass(kind, Message)
-        return f"`{_tag(kind)}`" if tagged else f"`{name}`"
+        if isinstance(kind, type) and issubclass(kind, Message):
+            name = _tag(kind)
+        return f"`{name}`"
 
     return re.sub(r":\w+:`([^`]+)`", named, docstring).replace("``", "`")
 
