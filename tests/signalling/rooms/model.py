@@ -22,13 +22,15 @@ from signalling.messages import (
 )
 
 SEES = {
-    "host": {"host", "moderator", "player", "viewer"},
-    "moderator": {"host", "moderator", "player", "viewer"},
-    "player": {"host", "moderator", "player"},
+    "admin": {"admin", "host", "moderator", "player", "viewer"},
+    "host": {"admin", "host", "moderator", "player", "viewer"},
+    "moderator": {"admin", "host", "moderator", "player", "viewer"},
+    "player": {"admin", "host", "moderator", "player"},
     "viewer": {"host", "player"},
 }
-STAFF = {"host", "moderator"}
+STAFF = {"admin", "host", "moderator"}
 MAY_DO = {
+    "admin": {"watch", "speak", "moderate"},
     "host": {"watch", "speak", "clipboard", "moderate"},
     "moderator": {"watch", "speak", "moderate"},
     "player": {"watch", "speak"},
@@ -92,7 +94,7 @@ class Truth:
             return "in"
         if subject in self.bans:
             return "banned"
-        if role == "moderator":
+        if role in ("admin", "moderator"):
             return "in"
         if self.locked:
             return "room-locked"
