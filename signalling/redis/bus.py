@@ -230,8 +230,18 @@ class RedisBus:
         await self._each(self._rooms.values(), SharedRoom.recover)
 
     async def look_after(self, living: set[str] | None) -> None:
+        suspects: dict[SharedRoom, set[str]] = {}
+
+        async def look_after(shared: SharedRoom) -> None:
+            suspects[shared] = await shared.look_after(living)
+
         rooms = [shared for shared in self._rooms.values() if shared.needs_care(living)]
-        await self._each(rooms, lambda shared: shared.look_after(living))
+        await self._each(rooms, look_after)
+        if any(suspects.values()):
+            # One that has come back since is in its rooms again, and lives.
+            now_living = await self._servers.beat()
+            for shared, missing in suspects.items():
+                await shared.reap(missing - now_living)
 
     def went_up(self) -> None:
         self._watch.bus_available(True)

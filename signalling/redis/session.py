@@ -157,6 +157,8 @@ class Session:
         await self.listen_to(self._house.channels())
         if not self.tried.done():
             await self._house.attempt()
+        # First of all: who is in a room and not among the living would be taken for dead.
+        await self._servers.beat()
         await self._house.recover()
         if self._lost.is_set():
             return

@@ -346,16 +346,17 @@ class SharedRoom:
             or idle_s > _IDLE_LEASES * self._server.settings.lease_s
         )
 
-    async def look_after(self, living: set[str] | None) -> None:
-        """Compare with Redis, and end what servers left that do not live."""
+    async def look_after(self, living: set[str] | None) -> set[str]:
+        """Compare with Redis. Returns who takes part and was not among the ``living``."""
         async with self._lock:
             try:
                 if self.entered and self.replicas:
-                    await self._check(living)
+                    await self._check()
             except FAILURES as error:
                 self._fail(error)
+        return self._other_servers - living if living is not None else set()
 
-    async def _check(self, living: set[str] | None) -> None:
+    async def _check(self) -> None:
         self._active = False
         self._checked_at = time.monotonic()
         position = self.copy.position
@@ -366,8 +367,15 @@ class SharedRoom:
         # What is on its way on the channel is awaited until the next time.
         self._behind, self._others = checked
         self._active = self._behind > self.copy.position
-        for server in self._other_servers - living if living is not None else ():
-            await self.scripts.reap(next(self._server.q), server, self._server.clock())
+
+    async def reap(self, dead: Iterable[str]) -> None:
+        """The links of these servers are away."""
+        async with self._lock:
+            try:
+                for server in dead:
+                    await self.scripts.reap(next(self._server.q), server, self._server.clock())
+            except FAILURES as error:
+                self._fail(error)
 
     def _save_soon(self, n: int) -> None:
         """Keep a snapshot in Redis, when the last is old. Event ``n`` was delivered just now."""
