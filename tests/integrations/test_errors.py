@@ -62,6 +62,7 @@ async def test_an_error_is_reported_with_release_environment_and_user(server: Se
     assert (error["type"], error["value"]) == ("ValueError", "cannot use it")
     assert error["stacktrace"]["frames"][-1]["function"] == "fail"
     assert isinstance(error["stacktrace"]["frames"][-1]["lineno"], int)
+    assert not any("vars" in frame for frame in error["stacktrace"]["frames"])
 
 
 async def test_settings_win_over_the_programs_own(server: SentryServer):

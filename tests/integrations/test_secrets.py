@@ -170,6 +170,18 @@ async def test_an_outage_of_a_source_keeps_the_value_and_is_told_once(
     assert secret.current() == "v2"
 
 
+async def test_an_empty_secret_is_none():
+    vault, clock = Vault(), Clock()
+    secrets = Secrets([vault], clock=clock)
+    secret = await secrets.get("key")
+    vault.value = ""
+    clock.now += 300
+    await secrets.poll()
+    assert secret.current() == "v1"
+    with pytest.raises(SecretUnavailable):
+        await secrets.get("other")
+
+
 async def test_what_was_replaced_is_accepted_for_a_while():
     vault, clock = Vault(), Clock()
     secrets = Secrets([vault], clock=clock, overlap_s=1000.0)
