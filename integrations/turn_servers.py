@@ -37,20 +37,4 @@ async def turn_source(
         raise ValueError(f"turn.regions: {error}") from None
     if home and home not in {region.name for region in found}:
         raise ValueError(f"turn.home: {home!r} is none of turn.regions")
-    made = TurnCredentials(found, static=static, lifetime_s=lifetime_s, home=home)
-    return _Counted(made, len(static), issued)
-
-
-class _Counted:
-    """Tells of each credential that a source makes, besides its ``static`` servers."""
-
-    def __init__(self, source: IceServerSource, static: int, issued: Callable[[], None]) -> None:
-        self._source = source
-        self._static = static
-        self._issued = issued
-
-    def ice_servers(self, *, room: str, peer: str, now: float, region: str = "") -> list[IceServer]:
-        servers = self._source.ice_servers(room=room, peer=peer, now=now, region=region)
-        if len(servers) > self._static:
-            self._issued()
-        return servers
+    return TurnCredentials(found, static=static, lifetime_s=lifetime_s, home=home, issued=issued)

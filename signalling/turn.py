@@ -64,7 +64,7 @@ class TurnCredentials:
     """An :class:`.ice_servers.IceServerSource` that makes credentials for each peer.
 
     A client that names no region, or an unknown one, gets ``home``: the first one by default.
-    Everyone gets ``static`` too, before those. Raises :class:`ValueError` naming what is wrong.
+    Everyone gets ``static`` too, before those. ``issued`` is called for each credential. Raises :class:`ValueError` naming what is wrong.
     """
 
     def __init__(
@@ -74,6 +74,7 @@ class TurnCredentials:
         static: Sequence[IceServer] = (),
         lifetime_s: float = LIFETIME_S,
         home: str = "",
+        issued: Callable[[], None] = lambda: None,
     ) -> None:
         self._regions = {region.name: region for region in regions}
         if not regions:
@@ -87,6 +88,7 @@ class TurnCredentials:
         self._home = self._regions[home] if home else regions[0]
         self._static = list(static)
         self._lifetime_s = lifetime_s
+        self._issued = issued
         self._without_secret: set[str] = set()
 
     def ice_servers(self, *, room: str, peer: str, now: float, region: str = "") -> list[IceServer]:
@@ -100,6 +102,7 @@ class TurnCredentials:
             return list(self._static)
         self._without_secret.discard(chosen.name)
         username, credential = turn_credentials(secret, peer, now + self._lifetime_s)
+        self._issued()
         return [*self._static, IceServer(list(chosen.urls), username, credential)]
 
 

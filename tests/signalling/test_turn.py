@@ -84,6 +84,21 @@ def test_a_secret_is_not_shown():
     assert "north" not in shown
 
 
+def test_what_is_handed_out_is_counted():
+    issued = []
+    secret = "north"
+    source = TurnCredentials(
+        [TurnRegion(name="eu", urls=("turn:eu.example",), secret=lambda: secret)],
+        static=[STUN],
+        issued=lambda: issued.append(1),
+    )
+    asked(source)
+    asked(source)
+    secret = ""
+    asked(source)
+    assert len(issued) == 2
+
+
 def test_regions_are_read_from_words():
     words = [
         "eu=turn:eu.example:3478?transport=udp",
