@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import socket
 import time
 from types import TracebackType
@@ -40,6 +41,9 @@ log = logging.getLogger(__name__)
 
 BACKLOG = 4096
 """Connections that the kernel keeps while the event loop is busy."""
+
+ACCEPTS_PER_TURN = 16
+"""Connections that are taken in at once: who is in shall not wait for a crowd at the door."""
 
 SEND_BUFFER_BYTES = 128 * 1024
 """What the kernel keeps for one client that does not read; it would grow to megabytes."""
@@ -112,7 +116,7 @@ class SignallingServer:
                 lambda: HttpConnection(site),
                 settings.host or None,
                 settings.port,
-                backlog=BACKLOG,
+                backlog=ACCEPTS_PER_TURN,  # asyncio means both by it
                 ssl=None if tls is None else tls.context,
                 ssl_handshake_timeout=None if tls is None else settings.hello_timeout_s,
                 ssl_shutdown_timeout=None if tls is None else settings.close_timeout_s,
@@ -120,8 +124,10 @@ class SignallingServer:
         except OSError as error:
             raise _bind_error(settings, error) from error
         for listening in self._server.sockets:
-            # What is accepted inherits it.
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+            with socket.socket(fileno=os.dup(listening.fileno())) as same:
+                same.listen(BACKLOG)
+                # What is accepted inherits it.
+                same.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         self._port = self._server.sockets[0].getsockname()[1]
         settings.metrics.watch(self._population)
         self._look_after(loop.time())
