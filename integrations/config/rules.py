@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import stat
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,6 +13,7 @@ from signalling.audit import MIN_KEY_BYTES
 from signalling.invites import read_keys
 from signalling.net import is_loopback
 from signalling.redis.client import RedisSettings
+from signalling.tls import TlsError, TlsFiles
 from signalling.turn import parse_regions
 
 from .names import FIELDS, Problem, Value, is_secret
@@ -80,6 +82,12 @@ def _reach(settings: Settings) -> Broken:
             yield f"server.tls.{other} server.tls.{name}", f"server.tls.{name} needs it"
         if path is not None and not path.is_file():
             yield f"server.tls.{name}", f"{path} is not a file"
+    certificate, key = server.tls.certificate, server.tls.key
+    if certificate and certificate.is_file() and key and key.is_file():
+        try:
+            TlsFiles(certificate, key)
+        except TlsError as error:
+            yield "server.tls.certificate server.tls.key", str(error)
     for name in ("trusted_proxies", "metrics_networks"):
         for network in getattr(server, name):
             try:
@@ -103,15 +111,28 @@ def _reach(settings: Settings) -> Broken:
         yield "server.tls.certificate server.trusted_proxies server.host environment", text
 
 
+_REDIS_NAMES = {"ca_file": "ca", "cert_file": "certificate", "key_file": "key"}
+
+
 def _redis(settings: Settings) -> Broken:
     redis = settings.redis
     url = redis.url.get_secret_value()
-    if url:
-        try:
-            RedisSettings(url=url, prefix=redis.prefix, lease_s=redis.lease_s)
-        except ValueError as error:
-            field, _, text = str(error).partition(": ")
-            yield f"redis.{field} redis.url redis.prefix redis.lease_s", text
+    if not url:
+        if settings.events.publish:
+            yield "events.publish redis.url", "needs redis.url: events are published there"
+        return
+    try:
+        RedisSettings(
+            url=url,
+            ca_file=redis.ca,
+            cert_file=redis.certificate,
+            key_file=redis.key,
+            prefix=redis.prefix,
+            lease_s=redis.lease_s,
+        )
+    except ValueError as error:
+        field, _, text = str(error).partition(": ")
+        yield f"redis.{_REDIS_NAMES.get(field, field)} redis.url redis.prefix redis.lease_s", text
 
 
 def _turn(settings: Settings) -> Broken:
@@ -134,6 +155,12 @@ def _audit(settings: Settings) -> Broken:
 
 
 def _reports(settings: Settings) -> Broken:
+    for name, library, on in (
+        ("sentry.dsn", "sentry_sdk", settings.sentry.dsn.get_secret_value()),
+        ("telemetry.endpoint", "opentelemetry", settings.telemetry.endpoint),
+    ):
+        if on and find_spec(library) is None:
+            yield name, 'needs pip install "playcast[operations]"'
     parts = urlsplit(settings.sentry.dsn.get_secret_value())
     if any(parts) and not (parts.scheme and parts.username and parts.path.strip("/").isdigit()):
         yield "sentry.dsn", "is not a Sentry DSN: https://KEY@HOST/PROJECT"

@@ -1,11 +1,13 @@
 """What each profile refuses, and what does not go together."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from integrations.config.names import ConfigError
 from integrations.config.sources import load
+from tests.integrations.served import certificate
 
 REACHABLE = {"PLAYCAST_SERVER__HOST": "0.0.0.0"}
 PROXY = {"PLAYCAST_SERVER__TRUSTED_PROXIES": "10.0.0.0/8"}
@@ -42,19 +44,18 @@ def test_others_reach_a_serious_server_by_tls_alone(profile: str, tmp_path: Path
     assert wrong(serious) == {"server.tls.certificate"}
     assert wrong({**serious, **PROXY}) == set()
     assert wrong(REACHABLE) == set()
-    for name in ("cert.pem", "key.pem"):
-        (tmp_path / name).write_text("x")
-    tls = {
-        "SERVER__TLS__CERTIFICATE": str(tmp_path / "cert.pem"),
-        "SERVER__TLS__KEY": str(tmp_path / "key.pem"),
-    }
-    assert wrong({**serious, **under(tls)}) == set()
+    pem, key = asyncio.run(certificate(tmp_path))
+    tls = under({"SERVER__TLS__CERTIFICATE": str(pem), "SERVER__TLS__KEY": str(key)})
+    assert wrong({**serious, **tls}) == set()
 
 
 def test_certificate_and_key_come_together_and_are_there(tmp_path: Path):
     (tmp_path / "c").write_text("x")
     there = under({"SERVER__TLS__CERTIFICATE": str(tmp_path / "c")})
     assert wrong(there) == {"server.tls.key"}
+    (tmp_path / "k").write_text("no key")
+    unusable = {**there, **under({"SERVER__TLS__KEY": str(tmp_path / "k")})}
+    assert wrong(unusable) == {"server.tls.certificate"}
     missing = under({"SERVER__TLS__KEY": str(tmp_path / "none")})
     assert wrong(missing) == {"server.tls.certificate", "server.tls.key"}
 
@@ -97,6 +98,17 @@ def test_redis_is_checked_as_it_will_be_used():
     assert wrong({"PLAYCAST_REDIS": "mysql://x"}) == {"redis.url"}
     assert wrong(under({"REDIS": "redis://x", "REDIS__LEASE_S": "0.1"})) == {"redis.lease_s"}
     assert wrong(under({"REDIS__PREFIX": "a b"})) == {"redis.prefix"}
+    assert wrong(under({"REDIS": "rediss://x", "REDIS__CA": "/no/such/file"})) == {"redis.ca"}
+    assert wrong(under({"REDIS": "redis://x", "REDIS__KEY": "/no/such/file"})) == {"redis.key"}
+    assert wrong(under({"EVENTS__PUBLISH": "true"})) == {"events.publish"}
+    assert wrong(under({"EVENTS__PUBLISH": "true", "REDIS": "redis://x"})) == set()
+
+
+def test_what_is_not_installed_is_told_before_it_is_needed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("integrations.config.rules.find_spec", lambda name: None)
+    on = {"SENTRY__DSN": "https://key@sentry.example/7", "TELEMETRY__ENDPOINT": "http://h:4318"}
+    assert wrong(under(on)) == {"sentry.dsn", "telemetry.endpoint"}
+    assert wrong({}) == set()
 
 
 def test_reports_and_traces_have_addresses():
