@@ -64,7 +64,8 @@ class TurnCredentials:
     """An :class:`.ice_servers.IceServerSource` that makes credentials for each peer.
 
     A client that names no region, or an unknown one, gets ``home``: the first one by default.
-    Everyone gets ``static`` too, before those. ``issued`` is called for each credential. Raises :class:`ValueError` naming what is wrong.
+    Everyone gets ``static`` too, before those. ``issued`` is called for each credential. Raises
+    :class:`ValueError` naming what is wrong.
     """
 
     def __init__(
