@@ -52,6 +52,9 @@ SERVE: Mapping[str, str] = {
 HOST: Mapping[str, str] = {
     "host.signalling": "signalling",
     "host.token": "token",
+    "host.token_command": "token_command",
+    "host.token_file": "token_file",
+    "host.login": "login",
     "host.room": "room",
     "host.source": "source",
     "host.fps": "fps",

@@ -177,6 +177,15 @@ class Host(Section):
     token: SecretStr = SecretStr("")
     """What that server asks for."""
 
+    token_command: str = ""
+    """Run for each token, which is its first line."""
+
+    token_file: Path | None = None
+    """Read for each token."""
+
+    login: str = ""
+    """The issuer whose login (``playcast login``) has the tokens."""
+
     room: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "play"
     """The room to stream in."""
 
