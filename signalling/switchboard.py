@@ -44,6 +44,8 @@ log = logging.getLogger(__name__)
 RETRY_S = 1.0
 """After this long, in seconds, what the bus would not take or has not brought is tried again."""
 
+_MANY = 64
+
 _PUT_OUT = Error("internal", "the server lost its place in the room: join again", retry=True)
 
 _encode = msgspec.json.Encoder().encode
@@ -133,7 +135,7 @@ class Switchboard:
         line.pending.discard(link)
         now = self._clock()
         event: RoomEvent = Away(link, now) if reason is None else Leave(link, now, reason)
-        line.lingering.add(link)
+        line.linger(link)
         try:
             await self._bus.publish(room, event)
         except BusUnavailable as error:
@@ -246,14 +248,25 @@ class _Line:
         self.announcing = asyncio.Lock()
         self.cards_to_announce: tuple[RoomCard | None] | None = None
         self._board = board
+        self._lingering_limit = _MANY
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due: float | None = None
 
     @property
     def idle(self) -> bool:
         """Nothing here needs the room any more."""
-        self.lingering = {link for link in self.lingering if self.room.member(link) is not None}
+        self._forget_settled()
         return not self.clients and not self.lingering
+
+    def linger(self, link: str) -> None:
+        """A client's connection is gone."""
+        self.lingering.add(link)
+        if len(self.lingering) > self._lingering_limit:
+            self._forget_settled()
+            self._lingering_limit = max(_MANY, 2 * len(self.lingering))
+
+    def _forget_settled(self) -> None:
+        self.lingering = {link for link in self.lingering if self.room.member(link) is not None}
 
     # The bus's side ------------------------------------------------------------------------------
 

@@ -149,7 +149,8 @@ class Room:
 
     def _ends(self) -> list[float]:
         state, roster = self.state, self._membership.roster
-        ends = [member.back_by for member in roster.away.values()]
+        lost = roster.next_lost
+        ends = [] if lost is None else [lost.back_by]
         for member in roster.timed.values():
             ends += [until for until in member.granted.values() if until is not None]
         ends += [ban.until for ban in state.bans.values() if ban.until is not None]
@@ -269,9 +270,8 @@ class Room:
         membership = self._membership
         state, roster = membership.state, membership.roster
         now = state.clock
-        lost = [member for member in roster.away.values() if member.back_by <= now]
-        for member in sorted(lost, key=lambda member: (member.back_by, member.peer)):
-            membership.remove(member, "lost")
+        while (lost := roster.next_lost) is not None and lost.back_by <= now:
+            membership.remove(lost, "lost")
         membership.hand_over(membership.handover().expire(), "expired")
         for peer in sorted(roster.timed):
             membership.end_grants(roster.timed[peer])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from heapq import heappop, heappush
 from itertools import chain
 
 from ..messages import Role
@@ -25,6 +26,9 @@ class Roster:
         self.waiting: dict[str, Member] = {}
         self.timed: dict[str, Member] = {}
         """Who may do something until a certain time."""
+
+        self._back_by: list[tuple[float, str]] = []
+        """A heap of when those who are away are given up; some have come back or gone since."""
 
         self._roles: dict[Role, dict[str, Member]] = {role: {} for role in ROLES}
         for member in members.values():
@@ -70,7 +74,18 @@ class Roster:
 
     def set_away(self, member: Member, at: float) -> None:
         member.away_since = at
-        self.away[member.peer] = member
+        self._file_away(member)
+
+    @property
+    def next_lost(self) -> Member | None:
+        """Who is given up next, if nobody comes back."""
+        while self._back_by:
+            back_by, peer = self._back_by[0]
+            member = self.away.get(peer)
+            if member is not None and member.back_by == back_by:
+                return member
+            heappop(self._back_by)
+        return None
 
     def let_in(self, member: Member) -> None:
         self.remove(member)
@@ -96,5 +111,9 @@ class Roster:
         else:
             self._roles[member.role][member.peer] = member
         if member.away_since is not None:
-            self.away[member.peer] = member
+            self._file_away(member)
         self.note_times(member)
+
+    def _file_away(self, member: Member) -> None:
+        self.away[member.peer] = member
+        heappush(self._back_by, (member.back_by, member.peer))

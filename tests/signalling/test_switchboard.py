@@ -274,7 +274,7 @@ async def test_a_client_whom_others_put_out_is_told_to_come_again(make):
 # A copy that has to begin anew ------------------------------------------------------------------
 
 
-async def line_of(board):
+def line_of(board):
     """The replica that the bus sees."""
     return board._lines["r"]
 
@@ -292,7 +292,7 @@ async def test_clients_get_what_their_server_missed_and_those_that_are_not_in_it
         await ahead.say("r", "h", Offer("v", str(number)))
     for client in (host, viewer, lost):
         client.take()
-    (await line_of(behind)).restore(ahead.rooms["r"].snapshot())
+    line_of(behind).restore(ahead.rooms["r"].snapshot())
     assert viewer.take(Offer)[-1].sdp == "9"
     assert [error.code for error in lost.closed] == ["internal"]
     assert host.closed == viewer.closed == []
@@ -302,7 +302,7 @@ async def test_a_snapshot_of_another_release_is_refused_in_words(make, caplog):
     board = make(MemoryBus())
     viewer = await enter(board, "v")
     state = msgspec.structs.replace(board.rooms["r"].state, version=99)
-    (await line_of(board)).restore(msgspec.msgpack.encode(state))
+    line_of(board).restore(msgspec.msgpack.encode(state))
     assert [(error.code, error.retry) for error in viewer.closed] == [("internal", True)]
     assert "version 99" in caplog.text
     with pytest.raises(BusUnavailable, match="one release"):
@@ -376,6 +376,18 @@ async def test_the_last_to_leave_is_recorded_whenever_the_bus_delivers(make):
     await board.leave("r", "h", "bye")
     await until(lambda: not board.rooms)
     assert sink.types == ["room.opened", "stream.started", "stream.ended", "room.closed"]
+
+
+async def test_a_room_in_which_many_come_and_go_does_not_grow(make):
+    board = make(MemoryBus())
+    await enter(board, "h", "host")
+    for number in range(300):
+        await enter(board, f"v{number}")
+        await board.leave("r", f"v{number}", None if number % 2 else "bye")
+        if number % 2:
+            await board.join("r", resuming(f"w{number}", f"v{number}"), Client())
+            await board.leave("r", f"w{number}", "bye")
+    assert len(line_of(board).lingering) <= 65
 
 
 class DeadBus(MemoryBus):
