@@ -32,7 +32,7 @@ CONTENT_TYPES = {
 _PERMISSIONS = (
     "autoplay=(self), clipboard-read=(self), clipboard-write=(self), fullscreen=(self),"
     " gamepad=(self), keyboard-map=(self), microphone=(self), screen-wake-lock=(self),"
-    " accelerometer=(), bluetooth=(), browsing-topics=(), camera=(), display-capture=(),"
+    " accelerometer=(), browsing-topics=(), camera=(), display-capture=(),"
     " geolocation=(), gyroscope=(), hid=(), magnetometer=(), midi=(), payment=(), serial=(),"
     " usb=()"
 )
