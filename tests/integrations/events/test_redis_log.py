@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import re
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +23,7 @@ from tests.signalling.redis import server as redis_server
 
 from .waiting import Handled, until
 
+DOCS = Path(__file__).parents[3] / "docs"
 DURABLE = ("appendonly yes", "appendfsync always")
 GROUP = SubscriptionSettings(start=OLDEST, take_over_s=1.0, retry_s=0.01)
 PATIENT = BusSettings(patience_s=20.0)
@@ -129,16 +132,33 @@ async def test_in_a_cluster(tmp_path):
                 assert (await bus.backlog("g")).lost == 0
 
 
-ACL = (
-    "user events on >secret resetkeys resetchannels -@all ~playcast:events:* +ping"
-    " +eval +evalsha +time +get +set +xadd +xtrim +xread +xreadgroup +xrange +xdel"
-    " +xack +xclaim +xautoclaim +xpending +xgroup|create +xinfo|stream +xinfo|groups"
-)
+def documented(file, pattern):
+    """A line of the documents."""
+    text = (DOCS / file).read_text(encoding="utf-8")
+    (line,) = re.findall(pattern, text, re.MULTILINE)
+    return line
+
+
+def user_of_rooms():
+    return documented("operations.md", r"^user games .*$").replace("PASSWORD", "secret")
+
+
+def more_for_subscribers():
+    return documented("events.md", r"^\+xread .*$")
+
+
+async def test_who_only_publishes_needs_no_more_than_the_rooms(tmp_path):
+    options = (user_of_rooms(), "user default off")
+    with redis_server.single(tmp_path / "redis", *options) as redis:
+        async with bus_on(redis.url.replace("//", "//games:secret@")) as bus:
+            (position,) = await bus.publish(started("a"))
+            assert position
 
 
 async def test_a_user_that_may_touch_the_prefix_alone_is_enough(tmp_path):
-    with redis_server.single(tmp_path / "redis", ACL, "user default off") as redis:
-        url = redis.url.replace("//", "//events:secret@")
+    user = f"{user_of_rooms()} {more_for_subscribers()}"
+    with redis_server.single(tmp_path / "redis", user, "user default off") as redis:
+        url = redis.url.replace("//", "//games:secret@")
         async with bus_on(url) as bus:
             handled = Handled(fail=1)
             settings = SubscriptionSettings(start=OLDEST, attempts=1, take_over_s=0.4)
