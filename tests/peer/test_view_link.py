@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from peer.view_link import ViewLink, parse_link
+from signalling.invites import Invitations
 
 TOKEN = "aa.bb.cc"
 
@@ -42,6 +43,21 @@ def test_the_parts_of_a_link() -> None:
 def test_the_token_may_come_from_elsewhere_and_the_links_own_goes_first() -> None:
     assert parse_link("http://h/#room=play", TOKEN).token == TOKEN
     assert parse_link(f"http://h/#room=play&token={TOKEN}", "x.y.z").token == TOKEN
+
+
+def test_an_invitation_is_a_token_too() -> None:
+    token, _ = Invitations().make("play", "viewer", 60.0, "ann")
+    assert parse_link(f"http://h/#room=play&token={token}").token == token
+    with pytest.raises(ValueError, match="cut short or mangled"):
+        parse_link(f"http://h/#room=play&token={token}.more")
+
+
+def test_who_has_tokens_from_elsewhere_needs_none_in_the_link() -> None:
+    assert parse_link("http://h/#room=play", needs_token=False).token == ""
+    with pytest.raises(ValueError, match="room is missing"):
+        parse_link("http://h/#x=y", needs_token=False)
+    with pytest.raises(ValueError, match="cut short or mangled"):
+        parse_link("http://h/#room=play&token=a.b", needs_token=False)
 
 
 @pytest.mark.parametrize(
