@@ -1,16 +1,17 @@
 """Error reports to Sentry: errors alone, off without a DSN, scrubbed like the logs.
 
-What is reported is what is logged as an error, with its exception: nobody calls Sentry. The ids
-that are bound to the context (:func:`.logs.bind`) become tags, and ``user`` the report's user.
-Every connection has an isolation scope of its own, so that one's breadcrumbs never end up in
-another's report: :func:`isolated`.
+What is reported is what is logged as an error, with its exception: nobody calls Sentry. The ids of
+the line, in its ``extra`` or bound to the context (:func:`.logs.bind`), become tags, and ``user``
+the report's user. Of the lines that were logged before, its breadcrumbs, a report about a
+connection has that connection's and those that are about none. The SDK's isolation scopes would not
+do: they follow tasks, and here one callback of the event loop serves one connection and the next
+another.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import Field, SecretStr
@@ -19,10 +20,10 @@ from structlog.contextvars import get_contextvars
 from .config.section import Section
 from .scrub import Scrubber
 
-__all__ = ["ErrorReports", "NotInstalled", "SentrySettings", "isolated"]
+__all__ = ["ErrorReports", "NotInstalled", "SentrySettings"]
 
-USER = "user"
-"""The name under which the subject of a connection's token is bound."""
+_IDS = ("connection", "room", "peer", "request", "trace", "user")
+"""What lines tell of whom they are about; ``user`` is the subject of a token."""
 
 _FLUSH_S = 2.0
 _KEPT = frozenset({"breadcrumbs", "event_id", "level", "modules", "platform", "sdk", "timestamp"})
@@ -55,14 +56,12 @@ class ErrorReports:
     def __init__(
         self, settings: SentrySettings, scrubber: Scrubber, *, release: str, environment: str
     ) -> None:
-        """Call it inside the running event loop. ``release`` and ``environment`` stand in for
-        what the settings leave empty.
+        """``release`` and ``environment`` stand in for what the settings leave empty.
 
         Raises :class:`ValueError` for a DSN that is none, or :class:`NotInstalled`.
         """
         try:
             import sentry_sdk
-            from sentry_sdk.integrations.asyncio import AsyncioIntegration
             from sentry_sdk.integrations.logging import LoggingIntegration
             from sentry_sdk.utils import BadDsn
         except ImportError as error:
@@ -76,7 +75,7 @@ class ErrorReports:
                 sample_rate=settings.sample_ratio,
                 before_send=self._prepare,  # type: ignore[arg-type]  # an event is a dict
                 before_breadcrumb=self._scrub_breadcrumb,
-                integrations=[LoggingIntegration(), AsyncioIntegration()],
+                integrations=[LoggingIntegration()],
                 auto_enabling_integrations=False,
                 auto_session_tracking=False,
                 include_local_variables=False,
@@ -95,32 +94,37 @@ class ErrorReports:
         self._sdk.get_global_scope().set_client(None)
 
     def _prepare(self, event: dict[str, Any], hint: Mapping[str, Any]) -> dict[str, Any]:
-        ids = {name: str(value) for name, value in get_contextvars().items()}
-        user = ids.pop(USER, "")
-        event["tags"] = {**event.get("tags", {}), **ids}
+        ids = _ids_of(event.get("extra", {}))
+        user = ids.pop("user", "")
         said = {
             name: value if name in _KEPT else self._scrubber.value(value, depth=-8)
             for name, value in event.items()
         }
+        said["tags"] = {**said.get("tags", {}), **self._scrubber.value(ids)}
+        said["breadcrumbs"] = {"values": _crumbs_of(event, ids.get("connection", ""))}
         if user:
             said["user"] = {"id": user}
         return said
 
     def _scrub_breadcrumb(self, crumb: dict[str, Any], hint: Mapping[str, Any]) -> dict[str, Any]:
+        data = crumb.get("data") or {}
+        crumb["data"] = {**data, **_ids_of(data)}
         return {
             name: value if name == "timestamp" else self._scrubber.value(value)
             for name, value in crumb.items()
         }
 
 
-@contextmanager
-def isolated() -> Iterator[None]:
-    """What is noted for reports inside stays inside. Does nothing where Sentry is not installed."""
-    try:
-        import sentry_sdk
-    except ImportError:
-        yield
-        return
-    with sentry_sdk.isolation_scope() as scope:
-        scope.clear_breadcrumbs()
-        yield
+def _ids_of(extra: Mapping[str, Any]) -> dict[str, str]:
+    """A line's own ids, else those of the context: who logs may be serving somebody else."""
+    said = extra if "connection" in extra else {**get_contextvars(), **extra}
+    return {name: str(said[name]) for name in _IDS if name in said}
+
+
+def _crumbs_of(event: Mapping[str, Any], connection: str) -> list[Any]:
+    crumbs = event.get("breadcrumbs") or {}
+    return [
+        crumb
+        for crumb in crumbs.get("values", ())
+        if crumb.get("data", {}).get("connection", connection) == connection
+    ]

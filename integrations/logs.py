@@ -93,7 +93,7 @@ def correlated(**ids: str) -> Iterator[None]:
 
 def _before() -> list[Processor]:
     return [
-        structlog.contextvars.merge_contextvars,
+        _merge_context,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.stdlib.PositionalArgumentsFormatter(),
@@ -101,6 +101,13 @@ def _before() -> list[Processor]:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     ]
+
+
+def _merge_context(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """A line that says itself whose it is may be logged while somebody else is being served."""
+    if "connection" in event or hasattr(event.get("_record"), "connection"):
+        return event
+    return structlog.contextvars.merge_contextvars(logger, method, event)
 
 
 def _formatter(settings: LogSettings, scrubber: Scrubber) -> logging.Formatter:

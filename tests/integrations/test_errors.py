@@ -7,7 +7,7 @@ import pytest
 import sentry_sdk
 from structlog.contextvars import bound_contextvars, clear_contextvars
 
-from integrations.errors import ErrorReports, SentrySettings, isolated
+from integrations.errors import ErrorReports, SentrySettings
 from integrations.scrub import Scrubber
 from tests.integrations.sentry_server import SentryServer, sentry_server
 
@@ -23,6 +23,7 @@ log = logging.getLogger("signalling.connection")
 @pytest.fixture
 async def server():
     clear_contextvars()
+    sentry_sdk.get_isolation_scope().clear_breadcrumbs()
     async with sentry_server() as server:
         yield server
 
@@ -108,25 +109,42 @@ async def test_only_errors_are_reported(server: SentryServer):
 
 
 async def test_connections_do_not_mix_what_led_to_an_error(server: SentryServer):
+    """Of tasks with ids bound, and of callbacks in one context, whose lines have theirs."""
     sentry = reports(server)
     barrier = asyncio.Barrier(2)
+    log.warning("the server has started")
 
-    async def connection(name: str) -> None:
-        with isolated(), bound_contextvars(connection=name):
+    async def task(name: str) -> None:
+        with bound_contextvars(connection=name, user=f"user-{name}"):
             log.warning("step of %s", name)
             await barrier.wait()
             log.error("end of %s", name)
 
-    log.warning("the server has started")
+    def callback(name: str, level: int, text: str) -> None:
+        ids = {"connection": name, "user": f"user-{name}"}
+        logging.LoggerAdapter(log, ids).log(level, text, name)
+
     try:
-        await asyncio.gather(connection("one"), connection("two"))
-        events = [await server.event(), await server.event()]
+        await asyncio.gather(task("one"), task("two"))
+        for level, text in ((logging.WARNING, "step of %s"), (logging.ERROR, "end of %s")):
+            # Whoever is being served when the line is logged.
+            with bound_contextvars(connection="one", user="user-one"):
+                callback("three", level, text)
+            callback("four", level, text)
+        log.error("about nobody")
+        events = [await server.event() for _ in range(5)]
     finally:
         await sentry.close()
+    nobody = events.pop()
+    assert {event["tags"]["connection"] for event in events} == {"one", "two", "three", "four"}
     for event in events:
         own = event["tags"]["connection"]
+        assert event["user"] == {"id": f"user-{own}"}
         crumbs = [crumb["message"] for crumb in event["breadcrumbs"]["values"]]
-        assert crumbs == [f"step of {own}"]
+        assert crumbs == ["the server has started", f"step of {own}"]
+    crumbs = [crumb["message"] for crumb in nobody["breadcrumbs"]["values"]]
+    assert crumbs == ["the server has started"]
+    assert "user" not in nobody
 
 
 async def test_after_closing_nothing_is_reported(server: SentryServer):
@@ -143,8 +161,3 @@ async def test_what_is_no_dsn_is_refused_without_repeating_it(server: SentryServ
             SentrySettings(dsn="https://s3cr3t-key"), Scrubber(), release="", environment=""
         )
     assert "s3cr3t" not in str(refused.value)
-
-
-async def test_isolated_needs_no_sentry():
-    with isolated():
-        pass

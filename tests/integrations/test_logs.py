@@ -87,6 +87,17 @@ async def test_lines_of_a_task_have_its_ids_and_no_other_tasks():
     assert "connection" not in said[-1]
 
 
+def test_a_line_with_ids_of_its_own_has_no_others():
+    stream = configured()
+    with correlated(connection="a", user="alice", trace="t1"):
+        own = {"connection": "b", "user": "bob"}
+        logging.LoggerAdapter(logging.getLogger("x"), own).info("dropped")
+        structlog.get_logger("y").info("dropped", **own)
+    for line in lines(stream):
+        assert (line["connection"], line["user"]) == ("b", "bob")
+        assert "trace" not in line
+
+
 def raise_(text: str) -> None:
     raise ValueError(f"cannot use {text}")
 
