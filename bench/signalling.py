@@ -6,7 +6,8 @@ under way (`relay_alone`: one, so that nothing shares a system call). `…_per_c
 server's CPU time, and so holds when the machine is shared. `storm`: 10,000 viewers join at 1,000 a
 second, ten to a room, and stay; memory is what the server has grown by, over them; delays are those
 of a few relayed messages meanwhile. `codec`: decode, route and encode one relayed message, in
-process. `jwt`: verify a token; and how long the event loop stands still while an issuer takes a
+process. `rooms`: what one event costs the state machine of a room, of two people and of 10,000.
+`jwt`: verify a token; and how long the event loop stands still while an issuer takes a
 second to hand out its keys. `redis`: the same relay within one server without Redis and between two
 over it. `restart`: Redis is killed and comes back under such relays. `hostile`: delays of
 well-behaved clients while others misbehave, over the quiet ones.
@@ -42,6 +43,7 @@ def main() -> int:
     report = Report("signalling", options, settings)
     cases: dict[str, Callable[[Report], None]] = {
         "codec": run_codec,
+        "rooms": run_rooms,
         "jwt": run_jwt,
         "relay": run_relay,
         "storm": run_storm,
@@ -182,6 +184,19 @@ def run_codec(report: Report) -> None:
     whole, decode = asyncio.run(measure())
     report.add("signalling.decode_route_encode_us", whole * 1e6, "µs")
     report.add("signalling.decode_us", decode * 1e6, "µs")
+
+
+def run_rooms(report: Report) -> None:
+    """One event of a small room, and of a large one."""
+    from bench.signals.rooms import Crowd
+
+    pair = Crowd(1)
+    report.add("signalling.room_relay_us", pair.relay_s(CODEC_ROUNDS, SIZE) * 1e6, "µs")
+    crowd = Crowd(10_000)
+    report.add("signalling.room_relay_us_at_10k", crowd.relay_s(CODEC_ROUNDS, SIZE) * 1e6, "µs")
+    report.add("signalling.room_join_us_at_10k", crowd.join_s * 1e6, "µs")
+    report.add("signalling.room_return_us_at_10k", crowd.return_s() * 1e6, "µs")
+    report.add("signalling.room_snapshot_ms_at_10k", crowd.snapshot_s() * 1e3, "ms")
 
 
 def run_jwt(report: Report) -> None:
