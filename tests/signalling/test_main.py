@@ -1,6 +1,8 @@
 """The server's command line."""
 
+import argparse
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -11,11 +13,14 @@ from pathlib import Path
 
 import pytest
 from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from signalling import DevIssuer
 from signalling.__main__ import main
 from signalling.dev import AUDIENCE, ISSUER
+from signalling.limits import Limits
 from signalling.messages import Hello, Welcome, decode_server, encode
+from signalling.server_options import add_server_options, server_parts
 
 ROOT = Path(__file__).parents[2]
 
@@ -133,3 +138,84 @@ async def test_the_usual_port_gives_way_when_told_to() -> None:
         port = str(first["url"]).rstrip("/").rpartition(":")[2]
         async with serving("--dev", "--port", port, "--or-any-port") as second:
             assert second["url"] != first["url"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--tls-cert", "x.pem"], "--tls-cert and --tls-key go together"),
+        (["--proxy", "10.0.0.0/33"], "--proxy: '10.0.0.0/33'"),
+        (["--metrics-from", "here"], "--metrics-from: 'here'"),
+    ],
+)
+def test_options_of_the_network_that_make_no_sense_are_named(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", "--dev", *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_certificate_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "--dev", "--tls-cert", "no.pem", "--tls-key", "no.key"]) == 1
+    assert "cannot read no.pem" in capsys.readouterr().err
+
+
+def test_what_is_said_takes_the_place_of_what_was_brought_along(tmp_path: Path) -> None:
+    parser = argparse.ArgumentParser()
+    add_server_options(parser)
+    brought = {
+        "drain_s": 7.0,
+        "limits": Limits(max_rooms=5, max_connections=6),
+        "resume_window_s": 8,
+    }
+    assert server_parts(parser.parse_args([]), brought) == brought
+    words = ["--drain", "1.5", "--max-rooms", "9", "--proxy", "10.0.0.0/8", "--proxy", "::1"]
+    said = server_parts(parser.parse_args(words), brought)
+    assert (said["drain_s"], said["resume_window_s"]) == (1.5, 8)
+    assert (said["limits"].max_rooms, said["limits"].max_connections) == (9, 6)
+    assert [str(network) for network in said["proxies"]] == ["10.0.0.0/8", "::1/128"]
+
+
+@pytest.mark.parametrize(
+    ("signals", "drains"),
+    [([signal.SIGTERM, signal.SIGTERM], True), ([signal.SIGINT], False)],
+)
+async def test_the_first_sigterm_drains_and_a_second_signal_ends_at_once(
+    signals: list[signal.Signals], drains: bool
+) -> None:
+    read_end, write_end = os.pipe()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "signalling", "serve", "--dev", "--port", "0"),
+        *("--ready-fd", str(write_end), "--drain", "60"),
+        cwd=ROOT,
+        pass_fds=(write_end,),
+    )
+    os.close(write_end)
+    try:
+        with os.fdopen(read_end) as ready:
+            found = json.loads(await asyncio.to_thread(ready.readline))
+        url = str(found["websocket_url"])
+        async with asyncio.timeout(20):
+            sockets = [await connect(url, proxy=None) for _ in range(12)]
+            process.send_signal(signals[0])
+            if drains:
+                # The first few are told, and meanwhile nobody new is let in.
+                ends = [asyncio.ensure_future(socket.recv()) for socket in sockets]
+                told, others = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+                assert all("shutting-down" in str(end.result()) for end in told)
+                assert others
+                for end in others:
+                    end.cancel()
+                with pytest.raises(InvalidStatus, match="503"):
+                    await connect(url, proxy=None)
+            for number in signals[1:]:
+                process.send_signal(number)
+            for socket in sockets:
+                with contextlib.suppress(ConnectionClosed):
+                    async for frame in socket:
+                        assert "shutting-down" in str(frame)
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
