@@ -41,6 +41,8 @@ RESTART_SPACING_S = 0.5
 """The least time between two ICE restarts that one viewer asks for."""
 RETURN_PATIENCE_S = 30.0
 """How long a viewer may take to join a room that has begun anew, by its seat."""
+REPORT_SPACING_S = 2.0
+"""The least time between two reports of what a viewer's coming took."""
 NO_PLACE = "Every place is taken: the host lets {} watch at a time."
 OVERLOADED = "The host cannot take another viewer now."
 NOT_ALLOWED = "The host does not let you watch any more."
@@ -99,6 +101,7 @@ class Audience:
         self._certificate = Certificate()
         self._background: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._reported_at = float("-inf")
 
     def __iter__(self) -> Iterator[Viewer]:
         return iter(tuple(self.viewers.values()))
@@ -173,6 +176,7 @@ class Audience:
             return
         self.waiting.pop(peer, None)
         viewer = Viewer(self, peer, traceparent)
+        viewer.spans.begin("host.prepare")
         assert self.stream is not None
         settings = self._settings.for_viewer(
             self.stream.stats(),
@@ -198,6 +202,7 @@ class Audience:
         except InvalidState:
             return  # closed meanwhile
         self._owner.say(messages.Offer(viewer.peer, viewer.offer, viewer.seat))
+        viewer.spans.end("host.prepare")
         viewer.drop_after(self._settings.answer_timeout_s, "did not answer the offer")
         log.info("offered to viewer %s%s", peer, f" trace={traceparent}" if traceparent else "")
 
@@ -219,6 +224,7 @@ class Audience:
         viewer = self.viewers.get(peer)
         if viewer is None:
             return
+        viewer.spans.begin("host.connect")
         try:
             await viewer.connection.accept_answer(sdp)
         except InvalidState as error:
@@ -279,12 +285,21 @@ class Audience:
     def connection_changed(self, viewer: Viewer, state: ConnectionState) -> None:
         if state is ConnectionState.CONNECTED:
             log.info("viewer %s is connected", viewer.peer)
+            viewer.spans.end("host.connect")
+            self._report_spans(viewer)
         elif state is ConnectionState.DISCONNECTED:
             self._owner.cut_off(viewer.peer)
         elif state is ConnectionState.FAILED:
             self.drop(viewer, viewer.connection.failure)
         elif state is ConnectionState.CLOSED:
             self._forget(viewer)
+
+    def _report_spans(self, viewer: Viewer) -> None:
+        trace, now = viewer.spans.take(), asyncio.get_running_loop().time()
+        # Of a crowd that comes at once, some are enough.
+        if trace is not None and now - self._reported_at >= REPORT_SPACING_S:
+            self._reported_at = now
+            self._owner.say(trace)
 
     def drop(self, viewer: Viewer, why: str) -> None:
         """Forget a viewer now, and close its connection in the background."""

@@ -12,6 +12,7 @@ from aiortc import RTCDataChannel
 from native import Congestion, PeerStats
 from peer.connection import Connection, ConnectionEvents, ConnectionState
 from peer.report import HostReport, NetworkReport, ViewerReport
+from peer.spans import Spans
 
 MAX_STATS_BACKLOG = 64 * 1024
 """Bytes that may wait in a viewer's stats channel before it misses a message."""
@@ -39,8 +40,8 @@ class Viewer(ConnectionEvents):
     def __init__(self, owner: ViewerOwner, peer: str, traceparent: str = "") -> None:
         self.peer = peer
         """Its name in the room: another one each time that it joins anew."""
-        self.traceparent = traceparent
-        """The trace of its coming; empty: none."""
+        self.spans = Spans(traceparent)
+        """What its coming takes, for the trace that it is a part of."""
         self.offer = ""
         """The session description that it was offered first."""
         self.offered_again = False

@@ -487,8 +487,11 @@ class Connection:
 
     def _record_spans(self, trace: Trace) -> None:
         services = self._services
+        traceparent = self._traceparent
+        if self.role == "host" and trace.traceparent:
+            traceparent = trace.traceparent
         since_click_s = keep_report(
-            services.settings.tracer, self._traceparent, trace.spans, now=services.unix_time()
+            services.settings.tracer, traceparent, trace.spans, now=services.unix_time()
         )
         if since_click_s is not None:
             services.metrics.first_frame(since_click_s)

@@ -103,6 +103,9 @@ class Trace(Message, tag="trace", frozen=True):
     """What a client measured, for the trace that its ``hello`` named."""
 
     spans: Annotated[list[Span], Meta(max_length=16)]
+    traceparent: TraceParent = ""
+    """A host's: what it measured belongs to the trace of this viewer's coming, and not to its own.
+    """
 
 
 class Waiting(RoomMessage, tag="waiting", frozen=True):

@@ -73,6 +73,7 @@ from signalling.messages import (
     Role,
     RoomRequest,
     ServerMessage,
+    Trace,
     Unban,
     Welcome,
 )
@@ -340,6 +341,19 @@ async def test_viewers_who_were_there_first_are_offered_too(scene: Scene) -> Non
     assert [m.peer for m in scene.signalling.sent if isinstance(m, Offer)] == ["anna", "bob"]
     ssrcs = {connection.settings.video.ssrc for connection in scene.made}
     assert len(ssrcs) == 2
+
+
+async def test_what_a_viewers_coming_took_belongs_to_its_trace(scene: Scene) -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    await scene.start()
+    for peer in ("anna", "bob"):
+        await scene.signalling.say(PeerJoined(peer, "viewer", traceparent=trace))
+        await scene.signalling.say(Answer(peer, "fine"))
+        scene.made[-1].become(State.CONNECTED)
+    await settle()
+    [report] = [said for said in scene.signalling.sent if isinstance(said, Trace)]
+    assert report.traceparent == trace
+    assert [span.name for span in report.spans] == ["host.prepare", "host.connect"]
 
 
 async def test_candidates_follow_the_offer(scene: Scene) -> None:

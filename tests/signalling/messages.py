@@ -105,7 +105,7 @@ FROM_CLIENT: list[Any] = [
     Bye(),
     Ping(12.5),
     Pong(12.5),
-    Trace([Span("first-frame", 1.7e12, 310.5)]),
+    Trace([Span("first-frame", 1.7e12, 310.5)], TRACE),
     ControlRequest("pad:1", id="r1"),
     ControlRelease("keyboard", id="r1"),
     ControlGive("mouse", "anna", id="r1"),
