@@ -99,7 +99,7 @@ export class RoomView {
     this.root.getElementById("people-key").hidden = !room.staff;
     if (message.type === "welcome") this.nameText.placeholder = room.nameOf(room.peer, {});
     if (!room.staff) return;
-    setText(this.root.getElementById("people-count"), room.viewers === null ? "" : `${room.viewers} in`);
+    setText(this.root.getElementById("people-count"), room.viewers === null ? "" : `${room.viewers} watching`);
     this.people.draw();
     this.invitation.draw();
     this.settings.draw();

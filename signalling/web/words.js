@@ -98,14 +98,15 @@ export function clockWords(seconds) {
 /** Seconds in words, rounded: "7 seconds", "2 minutes", "3 hours", "2 days". */
 export function spanWords(seconds) {
   const whole = Math.max(1, Math.round(seconds));
-  const [size, unit] = UNITS.find(([size]) => whole >= size);
+  // The largest unit of which it is, rounded, at least one: 59 minutes and a half are an hour.
+  const [size, unit] = UNITS.find(([size, , smaller]) => Math.round(whole / smaller) * smaller >= size);
   const count = Math.round(whole / size);
   return `${count} ${unit}${count === 1 ? "" : "s"}`;
 }
 
 const UNITS = [
-  [86400, "day"],
-  [3600, "hour"],
-  [60, "minute"],
-  [1, "second"],
+  [86400, "day", 3600],
+  [3600, "hour", 60],
+  [60, "minute", 1],
+  [1, "second", 1],
 ];

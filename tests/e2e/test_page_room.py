@@ -264,7 +264,7 @@ async def test_another_name_is_known_at_once_and_costs_nothing(browser: Chromium
         )
         await mo.page.press("m")
         await mo.reads("#people-body", "Annabel")
-        await mo.see("document.getElementById('people-count').innerText === '2 in'")
+        await mo.see("document.getElementById('people-count').innerText === '2 watching'")
         await ann.see("playcast.room.joined")
         assert await ann.peer() == peer
         await ann.reads(PLAYER_BUTTON, "You play · Pad 1")

@@ -182,7 +182,7 @@ const cases = {
     return {
       places: [1, 2, 3, 4, 11, 12, 13, 21, 22, 101, 111].map(placeWords),
       clocks: [0, 6.2, 60, 119.1, 3600, 3661].map(clockWords),
-      spans: [0.2, 1, 59.9, 90, 119.98, 3600, 7000, 86400, 604800].map(spanWords),
+      spans: [0.2, 1, 59.9, 90, 119.98, 3585, 3600, 7000, 86399, 604800].map(spanWords),
       titles: [["pad:1"], ["pad:1", "pad:2"], ["keyboard"], ["keyboard", "mouse"], ["pad:1", "keyboard", "mouse"]].map(controlsTitle),
     };
   },

@@ -136,6 +136,7 @@ def test_words(run):
             "2 minutes",
             "2 minutes",
             "1 hour",
+            "1 hour",
             "2 hours",
             "1 day",
             "7 days",
