@@ -33,4 +33,4 @@ class Spans:
     def take(self) -> Trace | None:
         """The report, once: nothing more is kept. ``None`` where there is nothing to report."""
         traceparent, self.traceparent = self.traceparent, ""
-        return Trace(self._spans, traceparent) if self._spans else None
+        return Trace(self._spans, traceparent) if traceparent and self._spans else None
