@@ -414,6 +414,30 @@ async def test_a_site_with_sign_in_needs_no_token_in_the_link(browser: Chromium)
         await eve.state("signed-out")
 
 
+async def test_a_fresh_token_is_had_before_the_old_one_ends(browser: Chromium) -> None:
+    """On the open socket: nothing is lost, and nothing is joined again."""
+    async with RoomScene(browser) as scene:
+        tokens = [scene.token("ann", "player", 4.0), scene.token("ann", "player")]
+        sign_in = f"""
+          const tokens = {json.dumps(tokens)};
+          const ends = Date.now() + 5000;
+          window.playcast = {{ freshToken: async () => tokens.shift() }};
+          window.sockets = 0;
+          window.WebSocket = class extends WebSocket {{
+            constructor(...args) {{ super(...args); sockets += 1; }}
+          }};
+        """
+        url = scene.link("").split("#")[0]
+        ann = await scene.open(f"{url}#room={ROOM}", sign_in)
+        await ann.state("playing")
+        await ann.see("Date.now() > ends")  # a second after the first one's end
+        assert await ann.page.evaluate("[sockets, tokens.length, playcast.state]") == [
+            1,
+            0,
+            "playing",
+        ]
+
+
 # Besides ------------------------------------------------------------------------------------------
 
 
