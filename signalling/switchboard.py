@@ -202,7 +202,10 @@ class Switchboard:
     async def _close_if_idle(self, line: _Line) -> None:
         name = line.room.name
         async with line.lock:
-            if not line.idle or self._lines.get(name) is not line:
+            if line.is_idle() and self._lines.get(name) is line:
+                # While the room is still followed: announcements have their place in its order.
+                await self._announce_once(line)
+            if not line.is_idle() or self._lines.get(name) is not line:
                 return
             del self._lines[name]
             line.stop_timer()
@@ -210,18 +213,27 @@ class Switchboard:
                 await line.subscription.close()
 
     async def _announce(self, line: _Line) -> None:
+        while True:
+            if await self._announce_once(line):
+                return
+            await asyncio.sleep(RETRY_S)
+
+    async def _announce_once(self, line: _Line) -> bool:
+        """Whether nothing is left to announce."""
         async with line.announcing:
-            while (cards := line.cards_to_announce) is not None:
-                line.cards_to_announce = None
-                (card,) = cards
+            while line.to_announce:
+                line.to_announce = False
+                card = line.room.card
+                if card is not None and not line.has_host:
+                    break  # another server's: its host has come meanwhile
                 try:
                     data = None if card is None else _encode(card)
                     await self._bus.announce(line.room.name, data)
                 except BusUnavailable as error:
                     log.warning("not announced room=%s: %s", line.room.name, error)
-                    await asyncio.sleep(RETRY_S)
-                    if line.cards_to_announce is None:
-                        line.cards_to_announce = cards
+                    line.to_announce = True
+                    return False
+        return True
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -246,17 +258,23 @@ class _Line:
         """Why this server cannot take part in the room."""
         self.lock = asyncio.Lock()
         self.announcing = asyncio.Lock()
-        self.cards_to_announce: tuple[RoomCard | None] | None = None
+        self.to_announce = False
+        """The room's card is not what was announced last, as far as that is for this server."""
         self._board = board
         self._lingering_limit = _MANY
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due: float | None = None
 
-    @property
-    def idle(self) -> bool:
+    def is_idle(self) -> bool:
         """Nothing here needs the room any more."""
         self._forget_settled()
         return not self.clients and not self.lingering
+
+    @property
+    def has_host(self) -> bool:
+        """The room's host is a client of this server."""
+        host = self.room.host
+        return host is not None and host.link in self.clients
 
     def linger(self, link: str) -> None:
         """A client's connection is gone."""
@@ -311,7 +329,7 @@ class _Line:
                 # Not by us: this server was not heard of for so long that its clients count as
                 # lost.
                 client.close(_PUT_OUT)
-        if not self.clients and self.idle:
+        if not self.clients and self.is_idle():
             self._board.close_if_idle(self)
 
     # Effects -------------------------------------------------------------------------------------
@@ -357,10 +375,8 @@ class _Line:
                 client.deliver(frame)
 
     def _announce(self, card: RoomCard | None, mine: bool) -> None:
-        host = self.room.host
-        has_host = host is not None and host.link in self.clients
-        if mine if card is None else has_host:
-            self.cards_to_announce = (card,)
+        if mine if card is None else self.has_host:
+            self.to_announce = True
             self._board.announce(self)
 
     # Time ----------------------------------------------------------------------------------------

@@ -465,6 +465,45 @@ async def test_a_card_that_cannot_be_read_is_left_out(make):
     assert await make(bus).directory() == []
 
 
+class OrderedBus(MemoryBus):
+    """An announcement counts as one of the room's followers at that time."""
+
+    def __init__(self):
+        super().__init__()
+        self.told = []
+
+    async def announce(self, room, card):
+        self.told.append((card is not None, room in self._rooms))
+        await super().announce(room, card)
+
+
+async def test_the_last_word_on_a_room_is_said_while_it_is_followed(make):
+    bus = OrderedBus()
+    board = make(bus)
+    await enter(board, "h", "host", settings=RoomSettings(privacy="public"))
+    await board.leave("r", "h", "bye")
+    await settled(board)
+    assert not board.rooms
+    assert bus.told[-1] == (False, True)
+    assert await board.directory() == []
+
+
+async def test_a_host_that_came_meanwhile_is_not_taken_from_the_directory(make):
+    bus = MemoryBus()
+    here, there = make(bus), make(bus)
+    public = RoomSettings(privacy="public")
+    await enter(here, "h", "host", settings=public)
+    await enter(here, "v")
+    await settled(here)
+    line_of(here).announcing = asyncio.Lock()
+    async with line_of(here).announcing:  # slow to say that its host has left
+        await here.leave("r", "h", "bye")
+        await enter(there, "h2", "host", settings=public, name="Next")
+        await settled(there)
+    await settled(here)
+    assert [card.host for card in await here.directory()] == ["Next"]
+
+
 class ShyBus(MemoryBus):
     """Takes no announcement the first time."""
 
