@@ -103,11 +103,11 @@ async def converged(parties):
     for party in parties:
         await party.rest()
     await eventually(lambda: all(party.bus.available for party in parties))
+    ends = [viewer(f"{party.name}-end") for party in parties]
+    for party, end in zip(parties, ends, strict=True):
+        await party.bus.publish("r", end)
     for party in parties:
-        await party.bus.publish("r", viewer(f"{party.name}-end"))
-    ends = {f"{party.name}-end" for party in parties}
-    for party in parties:
-        await party.copy.until(lambda copy: ends <= copy.present)
+        await party.copy.until(lambda copy: all(end in copy.events for end in ends))
     await same(*(party.copy for party in parties))
 
 
