@@ -36,10 +36,11 @@ _CANDIDATE = re.compile(r"\bcandidate:[^\r\n\\\"']*")
 _DOTTED_WORD = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)*")
 # How base64url begins of "{" and the quote or white space that follows it in JSON.
 _JSON_IN_BASE64 = re.compile(r"e(?:y[ABIJ]|w[opkl01])[A-Za-z0-9_-]{4}")
+_INVITATION = re.compile(r"invite\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?")
 _SCHEME = re.compile(r"\b(bearer|basic|digest)(\s+)(?![\s\[])[^\s,;\"']{6,}", re.IGNORECASE)
 _NAMED = re.compile(
     r"""((?<![A-Za-z])(?:[A-Za-z0-9_-]{0,32}[_-])?
-        (?:passw(?:or)?d|pwd|secrets?|credentials?|api_?key|authorization|cookie|signature|hmac|ufrag|tokens?
+        (?:passw(?:or)?d|pwd|secrets?|credentials?|api_?key|authorization|cookie|signature|hmac|ufrag|(?:tokens?|seat)
         (?=\\{0,4}["']?\s*[:=]\s*(?:\\{0,4}["']|[^\s,;&]{0,128}[0-9]|[^\s,;&]{16})))
         \\{0,4}["']?\s*[:=]\s*(?:(?:bearer|basic|digest)\s+)?)
         (\\{0,4}"[^"\r\n]*"?|'[^'\r\n]*'?|(?![\[\s])[^\s,;&}\)\]]+)""",
@@ -58,7 +59,7 @@ _IPV4 = re.compile(rf"(?<!\d){_DOTTED}(?!\d)")
 # Of structures: what these names hold goes, whatever it looks like.
 _SENSITIVE = re.compile(
     r"token|secret|passw|pwd|credential|authorization|cookie|api_?key|private_?key|signature|hmac"
-    r"|^sdp$|ufrag|^candidates?$|^ip$|addr|^remote|x.forwarded.for|x.real.ip",
+    r"|^seat$|^sdp$|ufrag|^candidates?$|^ip$|addr|^remote|x.forwarded.for|x.real.ip",
     re.IGNORECASE,
 )
 _SAYS_NOTHING = re.compile(
@@ -88,6 +89,7 @@ class Scrubber:
         text = _CANDIDATE.sub(CANDIDATE, text)
         if _JSON_IN_BASE64.search(text):
             text = _DOTTED_WORD.sub(_token, text)
+        text = _INVITATION.sub(TOKEN, text)
         text = _LOGIN.sub(rf"\1{SECRET}@", text)
         text = _NAMED.sub(rf"\1{SECRET}", text)
         text = _SCHEME.sub(rf"\1\2{SECRET}", text)
@@ -133,21 +135,19 @@ def _token(found: re.Match[str]) -> str:
 
 def _address(found: re.Match[str]) -> str:
     text = found[0]
+    # A colon before or after it may be the sentence's, where it is not one of two.
+    before = ":" if text.startswith(":") and not text.startswith("::") else ""
+    after = ":" if text.endswith(":") and not text.endswith("::") else ""
+    core = text.removeprefix(before).removesuffix(after)
     try:
-        address = ipaddress.ip_address(text.partition("%")[0])
+        address = ipaddress.ip_address(core.partition("%")[0])
     except ValueError:
-        return _almost(text)
-    if address.is_loopback or address.is_unspecified or _is_a_name(found):
-        return text
-    return ADDRESS
-
-
-def _almost(text: str) -> str:
-    """An address that something stands before or after, or no address at all."""
-    core = text.strip(":")
-    if ":" not in text or ("::" not in core and core.count(":") < 7):
-        return text  # an octet over 255, or a time
-    return ADDRESS + (":" if text.endswith(":") else "")
+        if ":" not in core or ("::" not in core and core.count(":") < 7):
+            return text  # an octet over 255, or a time
+    else:
+        if address.is_loopback or address.is_unspecified or _is_a_name(found):
+            return text
+    return before + ADDRESS + after
 
 
 def _is_a_name(found: re.Match[str]) -> bool:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from integrations.scrub import MAX_TEXT, Scrubber
+from signalling.invites import Invitations
 
 PASSWORD = "correct-horse-battery"
 scrubber = Scrubber(lambda: [PASSWORD])
@@ -34,6 +35,14 @@ def tokens(draw: st.DrawFn) -> str:
         base64url(draw(st.binary(min_size=16, max_size=64))),
     ]
     return ".".join(parts)
+
+
+@given(words, separators, st.sampled_from(["viewer", "player", "moderator"]))
+def test_no_invitation_comes_through(before: str, between: str, role: str):
+    token, _ = Invitations().make("arena", role, 3600.0, "me")
+    said = scrubber.text(f"{before}{between}{token}{between} and more")
+    for part in token.split(".")[1:]:
+        assert part not in said
 
 
 addresses = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)).filter(
@@ -99,6 +108,8 @@ def test_no_secret_of_this_program_comes_through(before: str, after: str):
 @pytest.mark.parametrize(
     ("text", "hidden"),
     [
+        ("cannot reach ::ffff:0:0: refused", "ffff:0:0"),
+        ("peer:2001:db8::1: lost", "2001:db8::1"),
         ("Authorization: Bearer abc.def-ghi", "abc.def-ghi"),
         ("authorization: Basic dXNlcjpwYXNz", "dXNlcjpwYXNz"),
         ("GET /x?access_token=s3cr3t&room=play", "s3cr3t"),
@@ -109,6 +120,7 @@ def test_no_secret_of_this_program_comes_through(before: str, after: str):
         ("redis://:pa55@redis.example", "pa55"),
         ("turn:alice:pa55@turn.example:3478", "pa55"),
         ("Cookie: session=abcdef", "abcdef"),
+        ('{"seat": "Zm9vYmFy", "peer": "p"}', "Zm9vYmFy"),
         ("-----BEGIN RSA PRIVATE KEY-----\nMIIB\n-----END RSA PRIVATE KEY-----", "MIIB"),
         ("-----BEGIN PRIVATE KEY-----\nMIIBcut", "MIIBcut"),
     ],
@@ -129,6 +141,7 @@ def test_what_is_named_a_secret_is_taken_out(text: str, hidden: str):
         "cannot reach https://keycloak.example.com/realms/games/jwks.json",
         "File \"signalling/connection.py\", line 12, in run: KeyError('x')",
         "std::vector of 3 parts",
+        "on ::1: refused, at 127.0.0.1: refused",
     ],
 )
 def test_what_operators_need_stays(text: str):
