@@ -1,6 +1,7 @@
 // What a message of the room's means to the person here, in sentences: to be shown where it concerns
 // them, and to be read out in any case.
 
+import { list } from "./room.js";
 import { controlWords, controlsTitle, placeWords, ROLE_WORDS, spanWords } from "./words.js";
 
 /**
@@ -13,9 +14,9 @@ export function newsOf(room, message) {
     case "peer-left":
       return left(room, message);
     case "controls":
-      return message.controls.flatMap((state) => changed(room, state, message));
+      return list(message.controls).flatMap((state) => changed(room, state, message));
     case "settings":
-      return configured(room.settings, message.settings);
+      return configured(room.settings, message.settings ?? {});
     default:
       return [];
   }
@@ -44,7 +45,7 @@ function left(room, { peer, role, reason }) {
 }
 
 function changed(room, state, { reason, message: words }) {
-  const name = state.control;
+  const name = String(state.control);
   const before = room.control(name);
   const title = controlsTitle([name]);
   const next = state.holder ? room.nameOf(state.holder) : "";
@@ -70,9 +71,9 @@ const LOST = {
 
 /** Where we stand in the line for it. */
 function moved(room, state, before, reason, words) {
-  const place = (queue) => (queue ?? []).indexOf(room.peer) + 1;
-  const [was, is] = [place(before.queue), place(state.queue)];
-  const control = controlWords(state.control);
+  const place = ({ queue }) => (Array.isArray(queue) ? queue.indexOf(room.peer) + 1 : 0);
+  const [was, is] = [place(before), place(state)];
+  const control = controlWords(String(state.control));
   if (was === is || state.holder === room.peer) return [];
   if (is === 0) {
     const said = words ? ` ${words}` : "";

@@ -37,7 +37,7 @@ export class People {
     if (room.settings.control_policy !== "ask") return [];
     return room.controlNames
       .filter((name) => name !== "mouse" || !sameQueue(room))
-      .flatMap((name) => (room.control(name).queue ?? []).map((peer) => ({ name, peer })));
+      .flatMap((name) => room.queue(name).map((peer) => ({ name, peer })));
   }
 
   draw() {
@@ -229,6 +229,6 @@ function choices(names) {
 
 /** Do the same people wait for keyboard and mouse? Then they are one request. */
 function sameQueue(room) {
-  const [keyboard, mouse] = ["keyboard", "mouse"].map((name) => room.control(name).queue ?? []);
+  const [keyboard, mouse] = ["keyboard", "mouse"].map((name) => room.queue(name));
   return keyboard.length === mouse.length && keyboard.every((peer, i) => peer === mouse[i]);
 }

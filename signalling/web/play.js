@@ -148,7 +148,7 @@ function stateOf(room, { holder, away, left }) {
 }
 
 function queueOf(room, name, place) {
-  const count = room.control(name).queue?.length ?? 0;
+  const count = room.queue(name).length;
   if (count === 1 && place) return room.settings.control_policy === "ask" ? "You have asked" : "You are next";
   if (place) return `You are ${placeWords(place)} of ${count} in line`;
   return count ? `${count} in line` : "";

@@ -5,6 +5,7 @@
 
 const STAFF = new Set(["admin", "host", "moderator"]);
 const MAX_CHAT = 200; // lines that are kept
+const MAX_PADS = 8;
 
 // What the staff may do, so that only that is offered. The server decides.
 const ACTS_ON = {
@@ -152,7 +153,7 @@ export class Room extends EventTarget {
   /** The names of the controls that this room has: its pads, and keyboard and mouse. */
   get controlNames() {
     const { pads = 0, keyboard = false } = this.settings;
-    const names = Array.from({ length: pads }, (_, i) => `pad:${i + 1}`);
+    const names = Array.from({ length: Math.min(pads, MAX_PADS) }, (_, i) => `pad:${i + 1}`);
     return keyboard ? [...names, "keyboard", "mouse"] : names;
   }
 
@@ -161,9 +162,15 @@ export class Room extends EventTarget {
     return this.controlNames.filter((name) => this.control(name).holder === peer);
   }
 
+  /** Who waits for a control, in order. */
+  queue(name) {
+    const { queue } = this.control(name);
+    return Array.isArray(queue) ? queue : [];
+  }
+
   /** Where `peer` stands in the line for a control: 1 is next, 0 is not at all. */
   place(name, peer = this.peer) {
-    return list(this.control(name).queue).indexOf(peer) + 1;
+    return this.queue(name).indexOf(peer) + 1;
   }
 
   /** Whether a seat here is worth coming back to: a control, a place in a line, or that it is hard to
@@ -179,12 +186,17 @@ export class Room extends EventTarget {
     return name || (role === "host" ? "The host" : `Guest ${String(peer).slice(-4)}`);
   }
 
+  get host() {
+    return [...this.members.values()].find(({ role }) => role === "host");
+  }
+
   /** Those who are in and those who wait to be, besides ourselves, in the order of their coming. */
   get others() {
     return [...this.members.values()].filter(({ peer }) => peer !== this.peer);
   }
 }
 
-function list(value) {
-  return Array.isArray(value) ? value : [];
+/** The objects of a list; none where it is no list. */
+export function list(value) {
+  return Array.isArray(value) ? value.filter((item) => item !== null && typeof item === "object") : [];
 }

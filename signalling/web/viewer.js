@@ -178,7 +178,7 @@ export class Viewer {
   #welcomed(message) {
     this.#joined = true;
     this.#iceServers = message.ice_servers ?? [];
-    const host = message.members?.find(({ role }) => role === "host");
+    const host = this.view.room.host;
     this.#hostPresent = message.host_present === true && !host?.away;
     this.#hostIs(message.peers?.[0]);
     if (this.state === "resuming") this.#restarts.now();

@@ -607,6 +607,20 @@ async def test_frames_that_are_no_messages_are_ignored(stage: Stage) -> None:
         '{"type": "peer-left"}',
         '{"type": "candidate", "peer": "nobody"}',
         '{"type": "ping"}',
+        '{"type": "done"}',
+        '{"type": "error", "id": 5}',
+        '{"type": "controls"}',
+        '{"type": "controls", "controls": [null, 5, {}, {"control": 5, "queue": "me"}]}',
+        '{"type": "settings"}',
+        '{"type": "settings", "settings": {"pads": 1e9, "chat": "no", "policy": []}}',
+        '{"type": "peer-joined"}',
+        '{"type": "peer-joined", "peer": [], "role": {}, "name": {}}',
+        '{"type": "bans", "bans": [null, {"subject": 5, "until": "x"}]}',
+        '{"type": "chat-message"}',
+        '{"type": "chat-message", "text": {}, "name": [], "at": "now", "seq": "1"}',
+        '{"type": "invited"}',
+        '{"type": "permissions"}',
+        '{"type": "welcome", "peer": "me", "members": [null], "controls": {}, "settings": null}',
     ]
     async with scripted(welcome, *hostile, close=None) as url:
         page = await stage.open(url)
