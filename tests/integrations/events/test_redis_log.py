@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from integrations.events import (
     OLDEST,
@@ -59,6 +60,26 @@ async def test_nothing_that_was_confirmed_is_lost_when_redis_is_killed(tmp_path)
             assert len(handled.rooms) == len(set(handled.rooms)), "none twice in one process"
             assert subscription.failures == 0
             assert [e.room async for _, e in publisher.replay()] == confirmed, "none kept twice"
+
+
+async def test_an_answer_that_is_lost_makes_no_second_event(redis_url):
+    """The connection breaks after Redis has done what it was told: it is told again."""
+    log = RedisLog(RedisSettings(url=redis_url), name="answers")
+    async with EventBus(log, PATIENT) as bus:
+        await bus.publish(started("first"))
+        run, lost = log._client.run, []
+
+        async def run_and_lose(*arguments):
+            answer = await run(*arguments)
+            if not lost:
+                lost.append(answer)
+                raise RedisConnectionError("reset by peer")
+            return answer
+
+        log._client.run = run_and_lose
+        positions = await bus.publish(started("second"))
+        assert [position.encode() for position in positions] == lost[0]
+        assert [e.room async for _, e in bus.replay()] == ["first", "second"]
 
 
 async def test_a_redis_that_comes_back_empty_goes_on_with_what_comes(tmp_path):
