@@ -36,7 +36,7 @@ _CANDIDATE = re.compile(r"\bcandidate:[^\r\n\\\"']*")
 _DOTTED_WORD = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)*")
 # How base64url begins of "{" and the quote or white space that follows it in JSON.
 _JSON_IN_BASE64 = re.compile(r"e(?:y[ABIJ]|w[opkl01])[A-Za-z0-9_-]{4}")
-_INVITATION = re.compile(r"invite\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?")
+_INVITATION = re.compile(r"invite\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?")
 _SCHEME = re.compile(r"\b(bearer|basic|digest)(\s+)(?![\s\[])[^\s,;\"']{6,}", re.IGNORECASE)
 _NAMED = re.compile(
     r"""((?<![A-Za-z])(?:[A-Za-z0-9_-]{0,32}[_-])?

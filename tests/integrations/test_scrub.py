@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from integrations.scrub import MAX_TEXT, Scrubber
-from signalling.invites import Invitations
+from signalling.invites import InvitationKey, Invitations, InvitationSettings
 
 PASSWORD = "correct-horse-battery"
 scrubber = Scrubber(lambda: [PASSWORD])
@@ -193,3 +193,9 @@ def test_no_text_takes_long(piece: str):
     begin = time.thread_time()
     scrubber.text(piece * (200_000 // len(piece)))
     assert time.thread_time() - begin < 3.0
+
+
+def test_a_key_of_invitations_may_have_a_short_name():
+    keys = (InvitationKey("k", b"s" * 32),)
+    token, _ = Invitations(InvitationSettings(keys=keys)).make("arena", "player", 3600.0, "me")
+    assert scrubber.text(f"came by {token}.") == "came by [token]."
