@@ -31,7 +31,7 @@ from .identity_options import UsageError, add_identity_options, invitations_of, 
 from .messages import IceServer, Role
 from .redis.bus import RedisBus
 from .redis.options import add_redis_options, bus_of
-from .server import AddressInUse, BindError, SignallingServer
+from .server import AddressInUse, BindError, SignallingServer, calm_garbage_collector
 from .server_options import add_server_options, server_parts
 from .settings import SignallingSettings
 from .surroundings import Surroundings
@@ -117,6 +117,7 @@ async def _serve_with(options: argparse.Namespace, parts: Mapping[str, Any]) -> 
             limiter = bus.rate_limiter(settings.limits)
             settings = dataclasses.replace(settings, rate_limiter=limiter)
         server = await _listen(settings, bus, options.or_any_port)
+        calm_garbage_collector()
         try:
             tokens = _mint(issuer, options.room) if issuer else {}
             if options.ready_fd is not None:

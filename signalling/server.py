@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import logging
 import os
 import socket
@@ -52,6 +53,21 @@ LOOK_AFTER_S = 1.0
 DRAIN_STEP_S = 0.05
 
 _SHUTTING_DOWN = Error("shutting-down", "the server is shutting down", retry=True)
+
+
+GC_THRESHOLDS = (2_000, 10, 100)
+"""See :mod:`gc`."""
+
+
+def calm_garbage_collector() -> None:
+    """For a program that is this server: look through all objects far less often.
+
+    With ten thousand clients that takes a tenth of a second, in which nothing else happens, and it
+    would come again with every quarter more of them. Little of what a server throws away needs it:
+    a connection that has ended is in no cycle, but for a transport of asyncio's.
+    """
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 class BindError(Exception):

@@ -15,7 +15,7 @@ from typing import Any
 from signalling.dev import DevIssuer
 from signalling.limits import RATES, Limit, Limits
 from signalling.redis.options import add_redis_options, bus_of
-from signalling.server import SignallingServer
+from signalling.server import SignallingServer, calm_garbage_collector
 from signalling.settings import SignallingSettings
 
 OPEN_LIMITS = Limits(
@@ -46,6 +46,7 @@ async def main(options: dict[str, Any]) -> None:
         bus = await bus_of(parser.parse_args(options["redis"]))
     server = SignallingServer(settings, bus=bus)
     await server.start()
+    calm_garbage_collector()
     tokens = {role: issuer.mint(f"bench-{role}", "*", role) for role in ("host", "viewer")}  # type: ignore[arg-type]
     print(json.dumps({"port": server.port, "tokens": tokens}), flush=True)
     reader = asyncio.StreamReader()

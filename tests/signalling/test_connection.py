@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import time
 
 import pytest
@@ -9,6 +10,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from signalling.bus import MemoryBus
+from signalling.connection import Connection
+from signalling.http_connection import HttpConnection
 from signalling.identity import Identity
 from signalling.limits import RATES, Limit, Limits
 from signalling.messages import (
@@ -29,8 +32,10 @@ from signalling.messages import (
     Trace,
     Welcome,
 )
+from signalling.rooms import Room
 from signalling.server import SignallingServer
 from signalling.settings import SignallingSettings
+from signalling.websocket import WebSocket
 from tests.signalling.wire import ISSUER, client, member, until
 
 
@@ -418,3 +423,21 @@ async def test_a_message_in_fragments_is_one(server):
             iter(['{"type":"hello","token":"', "nonsense", '","room":"a",', '"role":"viewer"}'])
         )
         assert '"bad-token"' in await socket.recv()
+
+
+async def test_what_has_ended_is_gone_without_a_garbage_collection(start):
+    server = await start(resume_window_s=0.05)
+    gc.collect()
+    gc.disable()
+    try:
+        async with member(server, "host"), member(server, "viewer") as viewer:
+            viewer.websocket.transport.abort()
+        async with client(server) as visitor:
+            await visitor.websocket.send("nonsense")
+            await visitor.end()
+        await until(lambda: not server._services.connections and not server._switchboard.rooms)
+        await until(lambda: not server._site.requesting)
+        kinds = (Connection, WebSocket, HttpConnection, Room)
+        await until(lambda: not any(type(found) in kinds for found in gc.get_objects()))
+    finally:
+        gc.enable()
