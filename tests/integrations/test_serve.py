@@ -1,7 +1,10 @@
 """``playcast serve`` with configuration, logs, reports and traces around it, as a process."""
 
 import asyncio
+import base64
+import hmac
 import json
+import re
 import ssl
 import time
 from pathlib import Path
@@ -11,6 +14,7 @@ from aiohttp import ClientSession
 from websockets.asyncio.client import connect
 
 from signalling import DevIssuer
+from signalling.invites import InvitationKey, Invitations, InvitationSettings
 from signalling.messages import Hello, Ping, Span, Trace, encode
 from signalling.tracing import ROOT_SPAN
 from tests.integrations.otlp_server import otlp_server
@@ -181,3 +185,48 @@ async def test_tls_is_as_configured(tmp_path: Path):
         trust = ssl.create_default_context(cafile=str(pem))
         async with ClientSession() as http, http.get(url + "healthz", ssl=trust) as answer:
             assert answer.status == 200
+
+
+async def test_secrets_that_rotate_are_used_without_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """TURN credentials are made with the new secret; the new key of invitations lets in."""
+    token = dev_token(tmp_path, monkeypatch, "viewer")
+    keys = [InvitationKey.generate(), InvitationKey.generate()]
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+
+    def write(turn: str, key: InvitationKey) -> None:
+        line = f"{key.id}:{base64.b64encode(key.secret).decode()}\n"
+        for name, text in (("turn__secret", turn), ("identity__invitation_keys", line)):
+            (tmp_path / name).write_text(text)
+            (tmp_path / name).replace(secrets / name)
+
+    async def first_of(url: str, shown: str) -> dict:
+        async with connect(url.replace("http", "ws") + "ws") as socket, asyncio.timeout(10):
+            await socket.send(encode(Hello(shown, "play", "viewer")))
+            return json.loads(await socket.recv())
+
+    def is_made_with(secret: str, server: dict) -> bool:
+        digest = hmac.digest(secret.encode(), server["username"].encode(), "sha1")
+        return server["credential"] == base64.b64encode(digest).decode()
+
+    write("turn-secret-one", keys[0])
+    words = ("--dev", "--port", "0", "--secrets", str(secrets), "--log-level", "info")
+    regions = "here=turn:turn.example:3478?transport=udp"
+    async with serving(tmp_path, *words, PLAYCAST_TURN__REGIONS=regions) as (process, url):
+        assert is_made_with("turn-secret-one", (await first_of(url, token))["ice_servers"][0])
+        invitations = Invitations(InvitationSettings(keys=(keys[1],)))
+        invitation, _ = invitations.make("play", "viewer", 60.0, "me")
+        assert (await first_of(url, invitation))["type"] == "error"
+
+        write("turn-secret-two", keys[1])
+        changed: set[str] = set()
+        async with asyncio.timeout(30):
+            while len(changed) < 2:
+                line = (await process.stderr.readline()).decode()
+                changed |= set(re.findall(r"secret (\S+) has changed", line))
+                assert "turn-secret" not in line
+        assert changed == {"turn.secret", "identity.invitation_keys"}
+        assert is_made_with("turn-secret-two", (await first_of(url, token))["ice_servers"][0])
+        assert (await first_of(url, invitation))["type"] == "welcome"
