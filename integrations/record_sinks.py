@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
+from prometheus_client import CollectorRegistry, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
 from pydantic import Field, SecretStr
 
 from signalling.audit import AuditLog, AuditSettings
@@ -55,16 +58,49 @@ class EventsSection(Section):
     """For how long they are kept, in seconds."""
 
 
+class _SinkMetrics(Collector):
+    """How the sinks fare."""
+
+    def __init__(self) -> None:
+        self.audit: AuditLog | None = None
+        self.events: RecordEvents | None = None
+
+    def collect(self) -> Iterator[Metric]:
+        if (audit := self.audit) is not None:
+            yield _count("audit_records", "Records in the audit log.", audit.written)
+            yield _count("audit_dropped", "Records that are not in it.", audit.dropped)
+            yield GaugeMetricFamily(
+                "playcast_audit_up", "1 while it can be written.", not audit.trouble
+            )
+        if (events := self.events) is not None:
+            outbox = events.outbox
+            lost = outbox.dropped + outbox.refused + events.malformed
+            yield _count("events_published", "Events that were published.", outbox.published)
+            yield _count("events_dropped", "Events that were not, and will not be.", lost)
+            yield GaugeMetricFamily(
+                "playcast_events_waiting", "Events that are not published yet.", outbox.waiting
+            )
+
+
+def _count(name: str, text: str, value: int) -> Metric:
+    return CounterMetricFamily(f"playcast_{name}", text, value)
+
+
 @asynccontextmanager
 async def record_sinks(
-    audit: AuditSection, events: EventsSection, redis: RedisSettings | None
+    audit: AuditSection,
+    events: EventsSection,
+    redis: RedisSettings | None,
+    registry: CollectorRegistry | None = None,
 ) -> AsyncIterator[RecordSink]:
     """What is configured of them. Leave it after the server is closed.
 
-    Raises :class:`signalling.audit.AuditError`, and :class:`ValueError` naming a wrong setting.
+    How they fare is told to ``registry``. Raises :class:`signalling.audit.AuditError`, and
+    :class:`ValueError` naming a wrong setting.
     """
     server = socket.gethostname()
     sinks: list[RecordSink] = []
+    metrics = _SinkMetrics()
     async with AsyncExitStack() as stack:
         if audit.file is not None:
             key = audit.key.get_secret_value().encode()
@@ -79,6 +115,7 @@ async def record_sinks(
             log = await asyncio.to_thread(AuditLog(settings).open)
             stack.push_async_callback(asyncio.to_thread, log.close)
             sinks.append(log)
+            metrics.audit = log
         if events.publish:
             if redis is None:
                 raise ValueError("events.publish: needs redis.url")
@@ -87,4 +124,8 @@ async def record_sinks(
             published = RecordEvents(bus, f"/signalling/{server}")
             stack.push_async_callback(published.close)
             sinks.append(published)
+            metrics.events = published
+        if registry is not None and sinks:
+            registry.register(metrics)
+            stack.callback(registry.unregister, metrics)
         yield Records(*sinks)

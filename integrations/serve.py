@@ -109,7 +109,9 @@ async def _surround(
             issued=metrics.turn_credential_issued,
         )
         sinks = await stack.enter_async_context(
-            record_sinks(settings.audit, settings.events, redis_settings_of(options))
+            record_sinks(
+                settings.audit, settings.events, redis_settings_of(options), metrics.registry
+            )
         )
         parts["records"] = Records(metrics, sinks)
         if options.invitation_keys is None and settings.identity.invitation_keys.get_secret_value():

@@ -31,14 +31,9 @@ class EventData(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class ServerStarted(EventData, frozen=True, kw_only=True):
     """A signalling server takes connections."""
 
-    address: str = ""
-    """Where: a URL."""
-
 
 class ServerDraining(EventData, frozen=True, kw_only=True):
     """A signalling server sends its clients elsewhere and ends."""
-
-    address: str = ""
 
 
 class AuthFailed(EventData, frozen=True, kw_only=True):

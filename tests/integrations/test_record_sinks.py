@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from prometheus_client import CollectorRegistry
 
 from integrations.events import OLDEST, EventBus, RedisLog, SubscriptionSettings
 from integrations.record_sinks import AuditSection, EventsSection, record_sinks
@@ -17,12 +18,20 @@ from signalling.audit import AuditError, verify
 from signalling.audit.files import chain_files, read_head
 from signalling.records import Record
 from signalling.redis.client import RedisSettings
-from tests.integrations.events.waiting import Handled
+from tests.integrations.events.waiting import Handled, until
 from tests.signalling.raw_client import RawClient
 from tests.signalling.redis import server as redis_server
 
 ROOT = Path(__file__).parents[2]
 KEY = "k" * 32
+NAMES = (
+    "audit_records_total",
+    "audit_dropped_total",
+    "audit_up",
+    "events_published_total",
+    "events_dropped_total",
+    "events_waiting",
+)
 
 
 class Serving:
@@ -138,6 +147,24 @@ async def test_records_are_in_the_file_when_it_is_left(tmp_path):
     assert [msgspec.json.decode(line)["room"] for line in lines[1:]] == [
         f"r{n}" for n in range(100)
     ]
+
+
+async def test_how_they_fare_is_measured(tmp_path):
+    registry = CollectorRegistry()
+
+    def measured():
+        return {name: registry.get_sample_value(f"playcast_{name}") for name in NAMES}
+
+    with redis_server.single(tmp_path / "redis") as redis:
+        audit = AuditSection(file=tmp_path / "audit.jsonl")
+        settings = RedisSettings(url=redis.url)
+        async with record_sinks(audit, EventsSection(publish=True), settings, registry) as sink:
+            for _ in range(3):
+                sink.put(Record(type="room.opened", at=0.0))
+            sink.put(Record(type="invite.made", at=0.0, data={"for_s": "soon"}))
+            wanted = dict(zip(NAMES, (4, 0, 1, 3, 1, 0), strict=True))
+            await until(lambda: measured() == wanted)
+    assert set(measured().values()) == {None}
 
 
 @pytest.mark.parametrize(
