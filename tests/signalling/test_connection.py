@@ -32,7 +32,6 @@ from signalling.messages import (
     Trace,
     Welcome,
 )
-from signalling.rooms import Room
 from signalling.server import SignallingServer
 from signalling.settings import SignallingSettings
 from signalling.websocket import WebSocket
@@ -437,7 +436,7 @@ async def test_what_has_ended_is_gone_without_a_garbage_collection(start):
             await visitor.end()
         await until(lambda: not server._services.connections and not server._switchboard.rooms)
         await until(lambda: not server._site.requesting)
-        kinds = (Connection, WebSocket, HttpConnection, Room)
+        kinds = (Connection, WebSocket, HttpConnection)
         await until(lambda: not any(type(found) in kinds for found in gc.get_objects()))
     finally:
         gc.enable()
