@@ -1,4 +1,7 @@
-"""Who may come in: the room's bans, lock, policy and capacity, in this order."""
+"""Who may come in: the room's bans, lock, policy and capacity, in this order.
+
+A ban lasts until it ends or is lifted, and no longer than the room: until the last one has left.
+"""
 
 from __future__ import annotations
 

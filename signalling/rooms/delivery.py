@@ -106,14 +106,16 @@ class Delivery:
         *,
         actor: Member | None = None,
         target: Member | None = None,
+        subject: str = "",
         **data: Data,
     ) -> None:
+        """``subject`` is for who is no member."""
         record = Record(
             type=kind,
             at=self._state.clock,
             room=self._state.name,
             actor="" if actor is None else actor.subject,
-            subject="" if target is None else target.subject,
+            subject=subject if target is None else target.subject,
             peer="" if target is None else target.peer,
             data=data,
             traceparent="" if target is None else target.traceparent,

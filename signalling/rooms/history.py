@@ -58,6 +58,13 @@ class History:
         for_all = state.evicted_seq if state.evicted_seq > member.joined_seq else 0
         return max(for_all, member.evicted_seq) <= seq <= state.seq
 
+    def forget(self) -> None:
+        """Forgets everything, and that there was anything."""
+        self._state.recent.clear()
+        self._state.recent_size = 0
+        self._state.evicted_seq = 0
+        self._index()
+
     def _cut(self) -> None:
         """Well below the bounds: so that what a cut costs is shared by many messages."""
         state = self._state

@@ -31,6 +31,7 @@ from .handover import Change, Handover
 from .permissions import CAPABILITIES, MAY_ADDRESS, SEEN_BY, STAFF, VISIBLE
 from .roster import Roster
 from .state import Member, RoomState, Slot
+from .text import readable
 
 MAX_WELCOME = 256 * 1024
 """How much of a welcome may be about others, about bytes: further ones are told one by one."""
@@ -236,7 +237,19 @@ class Membership:
             self.hand_over(self.handover().leave(member.peer), "left")
         self.announce()
         if not state.members:
-            delivery.record("room.closed")
+            self._close()
+
+    def _close(self) -> None:
+        """The last one is gone, and with them all that was chosen: who comes next opens another
+        room. Its numbers go on, so that nobody takes it for the old one.
+        """
+        state = self.state
+        state.settings, state.chosen = RoomSettings(), ()
+        state.bans, state.chat = {}, []
+        state.told_viewers, state.told_at, state.window_s = 0, 0.0, 0.0
+        self.delivery.history.forget()
+        self.handover().fit()
+        self.delivery.record("room.closed")
 
     def put_out(self, member: Member, error: Error) -> None:
         """The member is put out: told why, its connection ended."""
@@ -269,7 +282,8 @@ class Membership:
             for capability in sorted(CAPABILITIES[member.role])
             if capability not in member.revoked
         }
-        may.update(member.granted)
+        for capability, until in member.granted.items():
+            may.setdefault(capability, until)
         for control, slot in self.state.slots.items():
             if slot.holder == member.peer:
                 may[control] = slot.until
@@ -353,7 +367,9 @@ class Membership:
         state = self.state
         chosen = {name: getattr(state.settings, name) for name in state.chosen}
         state.chosen = tuple(sorted(RoomSettings.__struct_fields__))
-        settings = msgspec.structs.replace(settings, **chosen)
+        settings = msgspec.structs.replace(
+            settings, **{"title": readable(settings.title), **chosen}
+        )
         if settings != state.settings:
             self.configure(settings, None)
 

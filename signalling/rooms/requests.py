@@ -53,17 +53,11 @@ from .permissions import (
 )
 from .refusal import Refusal
 from .state import Member
+from .text import readable
 
 MAX_BANS = 200
 CHAT_KEPT = 16
 """How much of the chat is told to who comes in."""
-
-_UNSEEN = {
-    code: None
-    for code in (*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
-    if chr(code) != "\n"
-}
-"""Controls of terminals and of the writing direction. A table: every server takes out the same."""
 
 
 def answer(room: Membership, member: Member, request: RoomRequest) -> Done | Error | None:
@@ -83,6 +77,8 @@ def _configure(room: Membership, member: Member, request: Configure) -> Done:
     beyond = sorted(changes.keys() - MAY_CONFIGURE[member.role])
     if beyond:
         raise Refusal("forbidden", f"a {member.role} may not change {', '.join(beyond)}")
+    if "title" in changes:
+        changes["title"] = readable(changes["title"])
     state = room.state
     state.chosen = tuple(sorted({*state.chosen, *changes}))
     settings = msgspec.structs.replace(state.settings, **changes)
@@ -96,7 +92,7 @@ def _chat(room: Membership, member: Member, request: Chat) -> Done:
     state = room.state
     if not state.settings.chat and member.role not in STAFF:
         raise Refusal("forbidden", "the chat of this room is off")
-    text = request.text.translate(_UNSEEN).strip()
+    text = readable(request.text)
     if not text:
         raise Refusal("bad-message", "there is nothing to read in this")
     message = ChatMessage(member.peer, member.name, member.role, text, state.clock)
@@ -142,9 +138,9 @@ def _kick(room: Membership, member: Member, request: Kick) -> Done:
     target = _find(room, request.peer)
     _check_may(member, target, MAY_ACT_ON, "put out")
     if target.waiting:
-        error = Error("not-admitted", request.message or "you were not let in")
+        error = Error("not-admitted", readable(request.message) or "you were not let in")
     else:
-        error = Error("kicked", request.message or "you were put out of the room")
+        error = Error("kicked", readable(request.message) or "you were put out of the room")
         room.delivery.record("viewer.kicked", actor=member, target=target)
     room.put_out(target, error)
     return Done(request.id)
@@ -163,7 +159,7 @@ def _ban(room: Membership, member: Member, request: Ban) -> Done:
     until = _until(room, request.for_s)
     state.bans[subject] = BanEntry(subject, target.name, until)
     room.delivery.record("viewer.banned", actor=member, target=target, until=until)
-    error = Error("banned", request.message or "you are kept out of this room")
+    error = Error("banned", readable(request.message) or "you are kept out of this room")
     everywhere = [
         other
         for other in state.members.values()
@@ -177,7 +173,7 @@ def _ban(room: Membership, member: Member, request: Ban) -> Done:
 
 def _unban(room: Membership, member: Member, request: Unban) -> Done:
     if room.state.bans.pop(request.subject, None) is not None:
-        room.delivery.record("viewer.unbanned", actor=member, banned=request.subject)
+        room.delivery.record("viewer.unbanned", actor=member, subject=request.subject)
         room.tell_bans()
     return Done(request.id)
 
@@ -232,7 +228,7 @@ def _deny_control(room: Membership, member: Member, request: ControlDeny) -> Don
     _check_may(member, target, MAY_STEER, "deny controls to")
     change = room.handover().deny(request.control, target.peer)
     room.delivery.record("control.denied", actor=member, target=target, control=request.control)
-    room.hand_over(change, "denied", request.message, actor=member)
+    room.hand_over(change, "denied", readable(request.message), actor=member)
     return Done(request.id)
 
 

@@ -187,6 +187,8 @@ class Room:
             membership.delivery.effect(Close(join.link, Error("room-taken", text, retry=True)))
             # The one that is in may have lost its network without a word, and this be its return.
             membership.delivery.effect(Probe(host.link))
+            reason = "room-taken"
+            membership.delivery.record("viewer.refused", subject=join.subject, reason=reason)
             return
         if host is not None:
             membership.remove(host, "lost")
@@ -209,7 +211,7 @@ class Room:
             )
         except Refusal as refusal:
             membership.delivery.effect(Close(join.link, refusal.error()))
-            membership.delivery.record("viewer.refused", reason=refusal.code)
+            membership.delivery.record("viewer.refused", subject=join.subject, reason=refusal.code)
         else:
             membership.enter(join, waits=verdict == "waits")
 

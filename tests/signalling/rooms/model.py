@@ -115,6 +115,8 @@ class Truth:
             if held.holder == peer:
                 self.empty(held)
         self.settle()
+        if not self.people:  # the room is over
+            self.__init__(self.now)
 
     # Controls
 
@@ -202,7 +204,7 @@ class Truth:
 
     def may_do(self, one: Someone) -> dict[str, float | None]:
         may = {what: None for what in MAY_DO[one.role] if what not in one.revoked}
-        may |= one.grants
+        may = one.grants | may
         may |= {name: held.until for name, held in self.held.items() if held.holder == one.peer}
         return may
 

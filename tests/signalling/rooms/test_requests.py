@@ -126,6 +126,15 @@ def test_what_cannot_be_seen_is_taken_out_of_the_chat(host, viewer):
     assert host.take(ChatMessage)[0].text == "red[31m back \nline"
     error = viewer.ask(Chat("\x00 \u202e", id="2"))
     assert error.code == "bad-message"
+    host.ask(Configure(title="\x1b[1mDoom", id="3"))
+    assert viewer.take(Settings)[-1].settings.title == "[1mDoom"
+    host.take()
+    viewer.ask(ControlRequest("pad:1", id="4"))
+    host.ask(ControlDeny("pad:1", "v", "no\x07", id="5"))
+    assert viewer.take(Controls)[-1].message == "no"
+    host.ask(Kick("v", "\x9bbye", id="6"))
+    assert viewer.error.message == "bye"
+    host.take()
     assert host.take() == []
 
 
@@ -264,9 +273,9 @@ def test_a_ban_can_be_lifted(party, host, viewer):
     host.take()
     assert host.ask(Unban("nobody", id="3")) == Done("3")
     assert host.take(Bans) == []
-    assert [record.type for record in party.records if "ban" in record.type] == [
-        "viewer.banned",
-        "viewer.unbanned",
+    assert [(r.type, r.subject) for r in party.records if "ban" in r.type] == [
+        ("viewer.banned", viewer.subject),
+        ("viewer.unbanned", viewer.subject),
     ]
 
 
@@ -455,6 +464,14 @@ def test_a_role_that_may_needs_no_grant_and_is_not_bounded_by_one(party, host, p
     assert player.take(Permissions)[-1].capabilities[0] == Permission("speak")
     party.pass_time(11)
     assert player.take(Permissions) == []
+
+
+def test_what_a_new_role_may_do_has_no_end_though_it_was_granted_with_one(party, host, viewer):
+    host.ask(Grant("v", "speak", 10.0, id="1"))
+    host.ask(Promote("v", "player", id="2"))
+    assert Permission("speak") in viewer.take(Permissions)[-1].capabilities
+    host.ask(Promote("v", "viewer", id="3"))
+    assert viewer.take(Permissions)[-1].capabilities[-1] == Permission("speak", party.at + 10)
 
 
 def test_a_grant_of_a_control_is_a_grant_of_the_control(party, host, viewer):

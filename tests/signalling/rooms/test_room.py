@@ -4,6 +4,7 @@ import pytest
 
 from signalling.messages import (
     Answer,
+    Ban,
     Candidate,
     Chat,
     Configure,
@@ -81,7 +82,7 @@ def test_the_host_is_told_who_comes_with_its_seat_its_trace_and_what_it_may_do(p
 def test_who_comes_is_told_the_settings_and_the_host_what_everyone_may_do(party):
     party.join("v")
     party.join("p", "player")
-    host = party.join("h", "host", settings=RoomSettings(title="Doom", pads=2))
+    host = party.join("h", "host", settings=RoomSettings(title="Do\x1bom", pads=2))
     assert host.inbox[1] == Settings(host.welcomes[0].settings, 2, seq=host.inbox[1].seq)
     assert host.welcomes[0].settings.title == "Doom"
     assert [state.control for state in host.welcomes[0].controls] == [
@@ -485,12 +486,34 @@ def test_an_unlisted_room_is_in_no_directory(party):
     assert party.cards == []
 
 
-def test_an_empty_room_is_closed_and_can_be_opened_again(party, host):
+def test_an_empty_room_is_closed_and_the_next_one_is_another(party, host):
+    viewer = party.join("v")
+    host.ask(Configure(policy="invite", title="Doom", pads=1, id="1"))
+    host.ask(Chat("hello", id="2"))
+    host.ask(Ban("v", id="3"))
     host.leave()
+    seq = party.room.state.seq
     assert party.room.empty
     assert party.took_place()[-2:] == ["stream.ended", "room.closed"]
-    party.join("v")
+    viewer.enter()
+    (welcome,) = viewer.welcomes[1:]
+    assert welcome.settings == RoomSettings()
+    assert len(welcome.controls) == 6
+    assert welcome.seq >= seq
     assert party.took_place()[0] == "room.opened"
+    host.come_back()
+    assert not host.welcomes[-1].resumed
+
+
+def test_who_is_refused_is_on_record(party, host):
+    party.join("h2", "host")
+    host.ask(Configure(locked=True, id="1"))
+    party.join("v")
+    refused = [record for record in party.records if record.type == "viewer.refused"]
+    assert [(record.subject, record.data["reason"]) for record in refused] == [
+        ("sub-h2", "room-taken"),
+        ("sub-v", "room-locked"),
+    ]
 
 
 # Waiting ----------------------------------------------------------------------------------------
