@@ -8,6 +8,11 @@
             await host.run()
         await hub.close()
 
+Who may do what is the room's decision; whoever injects input asks the host, event by event::
+
+    if host.allows(peer, "pad:1"):
+        ...
+
 The other direction answers an offer, and has a track::
 
     viewer = ReceivingConnection(hub)
@@ -26,12 +31,15 @@ if TYPE_CHECKING:
     from peer.connection import Connection, ConnectionEvents, ConnectionSettings, ConnectionState
     from peer.display import DisplayError, Program, VirtualDisplay, freedoom
     from peer.gathering import IceServer
+    from peer.grants import Grants, Release
     from peer.host import Host, HostSettings, SourceGone
     from peer.hub import HubSettings, MediaHub
     from peer.ice import IceSettings
     from peer.received_track import ReceivedTrack
     from peer.receiving import ReceivingConnection, ReceivingEvents, ReceivingSettings
     from peer.report import HostReport, ViewerReport
+    from peer.requests import RequestRefused
+    from peer.room_view import RoomReport, RoomView
     from peer.sdp import SdpError, VideoOffer
     from peer.signalling_client import (
         SignallingClient,
@@ -45,12 +53,15 @@ _MODULES = {
     "connection": ("Connection", "ConnectionEvents", "ConnectionSettings", "ConnectionState"),
     "display": ("DisplayError", "Program", "VirtualDisplay", "freedoom"),
     "gathering": ("IceServer",),
+    "grants": ("Grants", "Release"),
     "host": ("Host", "HostSettings", "SourceGone"),
     "hub": ("HubSettings", "MediaHub"),
     "ice": ("IceSettings",),
     "received_track": ("ReceivedTrack",),
     "receiving": ("ReceivingConnection", "ReceivingEvents", "ReceivingSettings"),
     "report": ("HostReport", "ViewerReport"),
+    "requests": ("RequestRefused",),
+    "room_view": ("RoomReport", "RoomView"),
     "sdp": ("SdpError", "VideoOffer"),
     "signalling_client": ("SignallingClient", "SignallingClientSettings", "SignallingRefused"),
     "tracks": ("NativeTrack", "PatternTrack", "ScreenTrack", "add_track"),
@@ -64,6 +75,7 @@ __all__ = [
     "ConnectionSettings",
     "ConnectionState",
     "DisplayError",
+    "Grants",
     "Host",
     "HostReport",
     "HostSettings",
@@ -79,6 +91,10 @@ __all__ = [
     "ReceivingConnection",
     "ReceivingEvents",
     "ReceivingSettings",
+    "Release",
+    "RequestRefused",
+    "RoomReport",
+    "RoomView",
     "ScreenTrack",
     "SdpError",
     "SignallingClient",

@@ -386,6 +386,9 @@ def _add_view(view: argparse.ArgumentParser) -> None:
     )
     _add_socket_options(reach, "127.0.0.1 for a link of this machine, else every address")
     reach.add_argument("--relay-only", action="store_true", help="by TURN servers alone")
+    reach.add_argument(
+        "--name", type=values.name, default="", help="what others in the room call you"
+    )
     add_token_options(reach)
 
     view.add_argument("--json", action="store_true", help="print one JSON object a second")

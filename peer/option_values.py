@@ -91,6 +91,13 @@ def title(text: str) -> str:
     return text
 
 
+def name(text: str) -> str:
+    """What others in a room call somebody."""
+    if len(text) > 64 or not text.isprintable():
+        raise argparse.ArgumentTypeError("takes at most 64 characters, in one line")
+    return text
+
+
 def control(text: str) -> str:
     """What one member at a time holds."""
     if not re.fullmatch(r"pad:[1-8]|keyboard|mouse", text):

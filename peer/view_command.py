@@ -198,7 +198,11 @@ class _View:
         link = self._link
         return SignallingClient(
             SignallingClientSettings(
-                url=link.websocket_url, token=link.token, room=link.room, role="viewer"
+                url=link.websocket_url,
+                token=link.token,
+                room=link.room,
+                role="viewer",
+                name=self._options.name,
             ),
             fresh_token=self._options.token_source,
         )

@@ -359,7 +359,7 @@ class Viewing(ReceivingEvents):
             self._outbox.put_nowait(messages.Restart(self._host))
         elif state is ConnectionState.CLOSED:
             self._failure = "the host has hung up"
-            self._spawn(self._hung_up())
+            self._spawn(self._hung_up(connection))
 
     def candidate(self, connection: ReceivingConnection, candidate: str) -> None:
         if connection is self.connection:
@@ -371,11 +371,12 @@ class Viewing(ReceivingEvents):
         if channel.label == "stats":
             channel.on("message", self._message)
 
-    async def _hung_up(self) -> None:
+    async def _hung_up(self, connection: ReceivingConnection) -> None:
         # The server may be about to say that the host has left.
         with suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(self._ended), HANG_UP_S)
-        self._broken.set()
+        if connection is self.connection:
+            self._broken.set()
 
     def _message(self, message: str | bytes) -> None:
         if isinstance(message, str):

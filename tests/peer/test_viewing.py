@@ -17,7 +17,14 @@ from peer.receiving import ReceivingConnection, ReceivingSettings
 from peer.requests import RequestRefused
 from peer.sdp import VideoOffer
 from peer.signalling_client import ClientState
-from peer.viewing import NoPicture, Viewing, ViewingSettings, ViewingState
+from peer.viewing import (
+    FIRST_PAUSE_S,
+    HANG_UP_S,
+    NoPicture,
+    Viewing,
+    ViewingSettings,
+    ViewingState,
+)
 from signalling import messages
 
 from .viewer import use_loopback
@@ -234,15 +241,29 @@ async def test_a_connection_that_is_hung_up_is_begun_again(scene: Scene) -> None
     assert await scene.picture() is not first
 
 
-async def test_a_host_that_offers_by_itself_needs_no_other_link(scene: Scene) -> None:
+@pytest.mark.parametrize("after_s", [0.0, HANG_UP_S + FIRST_PAUSE_S / 2])
+async def test_a_host_that_offers_by_itself_needs_no_other_link(
+    scene: Scene, after_s: float
+) -> None:
+    """At once, or while another link is about to be asked for."""
     room = scene.begin()
     host = await scene.offer()
     await scene.picture()
+    closed, tell = asyncio.Event(), scene.viewing.state_changed
+
+    def changed(connection: ReceivingConnection, state: ConnectionState) -> None:
+        tell(connection, state)
+        if state is ConnectionState.CLOSED:
+            closed.set()
+
+    scene.viewing.state_changed = changed  # type: ignore[method-assign]
     await host.close()
+    await asyncio.wait_for(closed.wait(), 10)
+    await asyncio.sleep(after_s)
     await scene.offer()
-    await scene.picture()
-    with pytest.raises(TimeoutError):  # longer than the pause after which it would be asked for
-        await asyncio.wait_for(room.reconnected.get(), 0.7)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(room.reconnected.get(), HANG_UP_S + FIRST_PAUSE_S + 0.3)
+    assert scene.viewing.state is ViewingState.CONNECTED
 
 
 async def test_an_offer_that_comes_twice_is_answered_twice_alike(scene: Scene) -> None:
