@@ -27,6 +27,7 @@ from .rate_limiter import SharedRateLimiter
 from .servers import Servers
 from .session import FAILURES, Session
 from .shared_room import Server, SharedRoom
+from .tasks import end
 from .watch import BusWatch, NoWatch
 
 log = logging.getLogger(__name__)
@@ -153,10 +154,7 @@ class RedisBus:
                 await self._servers.quit()
             except FAILURES as error:
                 log.warning("leaving Redis: %s", error)
-        tasks = [task for task in (self._runner, *self._tasks) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(task for task in (self._runner, *self._tasks) if task is not None)
         await self._client.close()
 
     def unsubscribe(self, shared: SharedRoom, replica: Replica) -> asyncio.Task[None] | None:

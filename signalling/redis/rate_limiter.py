@@ -22,6 +22,7 @@ from ..limits import Kind, Limit, TokenBuckets
 from .client import RedisClient
 from .scripts import sha
 from .session import FAILURES
+from .tasks import end
 
 log = logging.getLogger(__name__)
 
@@ -90,8 +91,7 @@ class SharedRateLimiter:
     async def close(self) -> None:
         """Share nothing more."""
         if self._sharing is not None:
-            self._sharing.cancel()
-            await asyncio.gather(self._sharing, return_exceptions=True)
+            await end([self._sharing])
 
     async def _share(self) -> None:
         try:

@@ -21,6 +21,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from .client import RedisClient, RedisSettings
 from .servers import Servers
+from .tasks import end
 from .wire import RedisDataError
 
 log = logging.getLogger(__name__)
@@ -143,11 +144,11 @@ class Session:
             for task in done:
                 task.result()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            self._listener = None
-            await listener.disconnect(nowait=True)
+            try:
+                await end(tasks)
+            finally:
+                self._listener = None
+                await listener.disconnect(nowait=True)
 
     async def _until_lost(self) -> None:
         await self._lost.wait()

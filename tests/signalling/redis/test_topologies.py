@@ -134,7 +134,7 @@ async def test_a_certificate_that_is_not_good_is_not_taken(tls_redis, changes, s
     files = {**files, **changes}
     if name := files.pop("host", None):
         url = url.replace("127.0.0.1", name)
-    settings = RedisSettings(url=url, patience_s=1.0, **files)
+    settings = RedisSettings(url=url, patience_s=3.0, **files)
     with pytest.raises(BusUnavailable, match=said):
         await RedisBus.connect(settings)
 
@@ -153,7 +153,7 @@ COMMANDS = [word for word in documented_user() if word.startswith("+")]
 
 async def everything(url):
     """All that servers do in Redis, and that it does for them."""
-    quick = {"lease_s": 0.3, "tick_s": 0.05, "snapshot_s": 0.01, "patience_s": 1.0}
+    quick = {"lease_s": 0.3, "tick_s": 0.05, "snapshot_s": 0.01}
     here, there, dying = [await RedisBus.connect(RedisSettings(url=url, **quick)) for _ in range(3)]
     try:
         first, second = await pair(here, there)
