@@ -17,7 +17,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         told = dataclasses.replace(surroundings, epilog=epilog)
         return build_parser(told).parse_args(["serve", *words])
 
+    parse(Surroundings())  # --help and mistakes end it here, in the words of the real defaults
     try:
         loaded = load(
             file=where.config,
@@ -81,7 +81,8 @@ async def _surround(
 ) -> AsyncIterator[Mapping[str, Any]]:
     settings = loaded.settings
     secrets = Secrets(_secret_sources(loaded, directory))
-    scrubber = Scrubber(lambda: chain(loaded.secrets(), secrets.values()))
+    known = tuple(loaded.secrets())
+    scrubber = Scrubber(lambda: (*known, *secrets.values()))
     logs = settings.logs.model_copy(update={"level": options.log_level})
     configure_logs(logs, scrubber)
     release = _version()

@@ -13,6 +13,7 @@ import pytest
 from aiohttp import ClientSession
 from websockets.asyncio.client import connect
 
+from integrations import serve
 from signalling import DevIssuer
 from signalling.invites import InvitationKey, Invitations, InvitationSettings
 from signalling.messages import Hello, Ping, Span, Trace, encode
@@ -20,6 +21,14 @@ from signalling.tracing import ROOT_SPAN
 from tests.integrations.otlp_server import otlp_server
 from tests.integrations.sentry_server import sentry_server
 from tests.integrations.served import certificate, ended, serving
+
+
+def test_help_tells_the_defaults(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as ended:
+        serve.main(["--help"])
+    assert ended.value.code == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "how far the issuer's clock may be from ours (5)" in said
 
 
 async def test_it_serves_as_its_file_says_and_logs_json(tmp_path: Path):

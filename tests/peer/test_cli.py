@@ -4,6 +4,7 @@ import asyncio
 import json
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -74,7 +75,7 @@ def test_a_wrong_option_is_named(
     words: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
-        main(words)
+        main([*words, "--help"])
     assert ended.value.code == 2
     assert said in capsys.readouterr().err
 
@@ -109,12 +110,19 @@ def test_values_are_read() -> None:
     )
 
 
-@pytest.mark.parametrize("words", [["--help"], ["host", "--help"], ["doctor", "--help"]])
+@pytest.mark.parametrize("words", [[], ["host"], ["view"], ["doctor"]])
 def test_help_teaches_by_example(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        main(words)
+        main([*words, "--help"])
     assert ended.value.code == 0
     assert "examples:\n  playcast " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["serve", "token", "login", "config", "audit"])
+def test_commands_of_other_packages_teach_by_example(command: str) -> None:
+    words = [sys.executable, "-m", "peer", command, "--help"]
+    told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert "examples:\n  playcast " in told
 
 
 # The process ------------------------------------------------------------------------------------
