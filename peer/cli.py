@@ -159,7 +159,8 @@ def _run_configured(words: list[str]) -> int:
             return 2
     if loaded.settings.logs.format == "json":
         settings = loaded.settings.logs.model_copy(update={"level": options.log_level})
-        configure_logs(settings, Scrubber(loaded.secrets))
+        known = tuple(loaded.secrets())
+        configure_logs(settings, Scrubber(lambda: known))
     else:
         _log_to_stderr(options.log_level)
     return _run(options)
