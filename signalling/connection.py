@@ -551,7 +551,8 @@ class Connection:
         if self._timer is not None:
             self._timer.cancel()
         self._timer_at = due
-        self._timer = asyncio.get_running_loop().call_at(due, self._wake)
+        left_s = max(0.0, due - self._services.now())
+        self._timer = asyncio.get_running_loop().call_later(left_s, self._wake)
 
     def _wake(self) -> None:
         self._timer = None

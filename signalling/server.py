@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 BACKLOG = 4096
 """Connections that the kernel keeps while the event loop is busy."""
 
-ACCEPTS_PER_TURN = 16
+ACCEPTS_PER_TURN = 4
 """Connections that are taken in at once: who is in shall not wait for a crowd at the door."""
 
 SEND_BUFFER_BYTES = 128 * 1024
@@ -146,7 +146,7 @@ class SignallingServer:
                 same.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         self._port = self._server.sockets[0].getsockname()[1]
         settings.metrics.watch(self._population)
-        self._look_after(loop.time())
+        self._look_after(time.monotonic())
         self._record("server.started")
         log.info("listening on %s", self.url)
 
@@ -209,8 +209,7 @@ class SignallingServer:
 
     def _look_after(self, due: float) -> None:
         """What has to be looked at from time to time."""
-        loop = asyncio.get_running_loop()
-        now = loop.time()
+        now = time.monotonic()
         metrics, tls = self._settings.metrics, self._settings.tls
         metrics.loop_lag(now - due)
         metrics.bus_available(self._bus.available)
@@ -219,8 +218,9 @@ class SignallingServer:
                 tls.reload()
             except TlsError as error:
                 log.error("the certificate that was there before stays in use: %s", error)  # noqa: TRY400
-        due = now + LOOK_AFTER_S
-        self._looking_after = loop.call_at(due, self._look_after, due)
+        self._looking_after = asyncio.get_running_loop().call_later(
+            LOOK_AFTER_S, self._look_after, now + LOOK_AFTER_S
+        )
 
     def _population(self) -> Population:
         members: dict[str, int] = {}

@@ -43,8 +43,9 @@ class Services:
         self.publishes_at_once = isinstance(bus, MemoryBus)
         """Whether publishing on the bus never waits."""
 
-        self.now: Callable[[], float] = asyncio.get_running_loop().time
-        """The clock of limits and deadlines, in seconds."""
+        self.now: Callable[[], float] = time.monotonic
+        """The clock of limits, deadlines and round trips, in seconds. Not every event loop's own is
+        as fine."""
 
         self.unix_time: Callable[[], float] = time.time
         self._tasks: set[asyncio.Task[None]] = set()
