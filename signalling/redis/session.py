@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import ssl
 import time
 from collections.abc import Iterable
 from typing import Any, Protocol
@@ -29,7 +30,6 @@ log = logging.getLogger(__name__)
 FAILURES = (RedisError, RedisClusterException, RedisDataError, OSError)
 """What using Redis may raise. An :class:`OSError` may be a :class:`TimeoutError`."""
 
-_HOPELESS = (AuthenticationError, ResponseError)  # of a first attempt
 _BACKOFF_S = (0.05, 0.5)
 
 
@@ -87,7 +87,7 @@ class Session:
             except FAILURES as error:
                 self.lose(error)
                 log.debug("Redis: %s", error)
-                if isinstance(error, _HOPELESS) and not self.tried.done():
+                if _is_hopeless(error) and not self.tried.done():
                     self.tried.set_exception(error)
             except Exception as error:
                 # A mistake of ours, or of the library's: without a session this server would be cut
@@ -197,3 +197,10 @@ class Session:
                     future = self._subscribed.get(channel)
                     if future is not None and not future.done():
                         future.set_result(None)
+
+
+def _is_hopeless(error: BaseException | None) -> bool:
+    """Whether a first attempt that failed so needs no second."""
+    if isinstance(error, AuthenticationError | ResponseError | ssl.SSLError):
+        return True
+    return error is not None and _is_hopeless(error.__cause__ or error.__context__)

@@ -110,7 +110,8 @@ def tls_redis(tmp_path):
 
 async def test_rooms_over_tls_survive_a_restart_of_redis(tls_redis, connected):
     server, url, files = tls_redis
-    here, there = await connected(url, **files), await connected(url, **files)
+    patient = {"timeout_s": 3.0, "patience_s": 20.0, **files}
+    here, there = await connected(url, **patient), await connected(url, **patient)
     first, second = await pair(here, there)
     server.kill()
     server.start()
@@ -134,7 +135,7 @@ async def test_a_certificate_that_is_not_good_is_not_taken(tls_redis, changes, s
     files = {**files, **changes}
     if name := files.pop("host", None):
         url = url.replace("127.0.0.1", name)
-    settings = RedisSettings(url=url, patience_s=3.0, **files)
+    settings = RedisSettings(url=url, timeout_s=5.0, patience_s=60.0, **files)
     with pytest.raises(BusUnavailable, match=said):
         await RedisBus.connect(settings)
 
