@@ -221,19 +221,26 @@ class Membership:
 
     # Going ---------------------------------------------------------------------------------------
 
-    def remove(self, member: Member, reason: Literal["bye", "lost", "kicked"]) -> None:
-        """The member is gone, with all that it held."""
+    def remove(
+        self,
+        member: Member,
+        reason: Literal["bye", "lost", "kicked"],
+        actor: Member | None = None,
+    ) -> None:
+        """The member is gone, with all that it held. ``actor`` is who put it out."""
         state, delivery = self.state, self.delivery
         self.roster.remove(member)
         roles = SEEN_BY[member.role]
         delivery.about(member, roles, lambda _: PeerLeft(member.peer, member.role, reason))
         if member.waiting:
-            delivery.record("viewer.refused", target=member, reason=reason)
+            delivery.record("viewer.refused", actor=actor, target=member, reason=reason)
         elif member.role == "host":
-            delivery.record("stream.ended", actor=member, target=member, reason=reason)
+            delivery.record("stream.ended", actor=actor or member, target=member, reason=reason)
             self.hand_over(self.handover().clear(), "left")
         else:
-            delivery.record("viewer.left", target=member, role=member.role, reason=reason)
+            delivery.record(
+                "viewer.left", actor=actor, target=member, role=member.role, reason=reason
+            )
             self.hand_over(self.handover().leave(member.peer), "left")
         self.announce()
         if not state.members:
@@ -251,10 +258,10 @@ class Membership:
         self.handover().fit()
         self.delivery.record("room.closed")
 
-    def put_out(self, member: Member, error: Error) -> None:
+    def put_out(self, member: Member, error: Error, actor: Member) -> None:
         """The member is put out: told why, its connection ended."""
         self.delivery.effect(Close(member.link, error))
-        self.remove(member, "kicked")
+        self.remove(member, "kicked", actor)
 
     # What they are and may do --------------------------------------------------------------------
 

@@ -142,7 +142,7 @@ def _kick(room: Membership, member: Member, request: Kick) -> Done:
     else:
         error = Error("kicked", readable(request.message) or "you were put out of the room")
         room.delivery.record("viewer.kicked", actor=member, target=target)
-    room.put_out(target, error)
+    room.put_out(target, error, member)
     return Done(request.id)
 
 
@@ -163,10 +163,10 @@ def _ban(room: Membership, member: Member, request: Ban) -> Done:
     everywhere = [
         other
         for other in state.members.values()
-        if other.subject == subject and other.role in MAY_ACT_ON[member.role]
+        if other.subject == subject and other.role in MAY_ACT_ON[member.role] - UNBANNABLE
     ]
     for other in everywhere:
-        room.put_out(other, error)
+        room.put_out(other, error, member)
     room.tell_bans()
     return Done(request.id)
 

@@ -316,7 +316,8 @@ class ServerMachine(RuleBasedStateMachine):
         gone = [one]
         if ban:
             self.truth.bans[one.subject] = None
-            gone = [o for o in self.truth.people.values() if o.subject == one.subject]
+            same = [o for o in self.truth.people.values() if o.subject == one.subject]
+            gone = [each for each in same if each.role != "host"]
         for each in gone:
             if each.gone_at is None:
                 client = self.clients[each.peer]

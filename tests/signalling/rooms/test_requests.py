@@ -279,12 +279,27 @@ def test_a_ban_can_be_lifted(party, host, viewer):
     ]
 
 
-def test_a_ban_takes_nobody_along_whom_its_maker_may_not_touch(party, host, viewer):
-    moderator = party.join("m", "moderator")
-    party.join("h-tab", subject=host.subject)
-    moderator.ask(Ban("h-tab", id="1"))
+@pytest.mark.parametrize("role", ["moderator", "admin"])
+def test_a_ban_takes_no_host_along(party, host, viewer, role):
+    staff = party.join("s", role)
+    tab = party.join("h-tab", subject=host.subject)
+    assert staff.ask(Ban("h-tab", id="1")) == Done("1")
+    assert tab.error.code == "banned"
     assert host.error is None
     assert party.room.host.peer == "h"
+
+
+def test_it_is_on_record_who_put_whom_out(party, host, viewer):
+    host.ask(Kick("v", id="1"))
+    host.ask(Configure(policy="approval", id="2"))
+    waiting = party.join("w")
+    host.ask(Kick("w", id="3"))
+    ends = {"viewer.kicked", "viewer.left", "viewer.refused"}
+    assert [(r.type, r.actor, r.subject) for r in party.records if r.type in ends] == [
+        ("viewer.kicked", host.subject, viewer.subject),
+        ("viewer.left", host.subject, viewer.subject),
+        ("viewer.refused", host.subject, waiting.subject),
+    ]
 
 
 def test_nobody_bans_themselves(party, host, viewer):
