@@ -47,7 +47,8 @@ export class Overlay {
     this.bar = make("div", "bar", { role: "img" });
     this.legend = make("ul", "legend");
     this.stageRows = make("tbody");
-    const columns = ["Host, per frame", "", "p50", "p99"].map((name) => make("th", "", { scope: "col" }, [name]));
+    const range = make("span", "hidden", {}, ["As bars"]);
+    const columns = ["Host, per frame", range, "p50", "p99"].map((name) => make("th", "", { scope: "col" }, [name]));
     this.stages = make("table", "stages", {}, [make("thead", "", {}, [make("tr", "", {}, columns)]), this.stageRows]);
     root.append(
       make("div", "figures", {}, [
