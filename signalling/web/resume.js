@@ -1,11 +1,12 @@
 // The seat of this page in the room, which outlives its socket and, where it was put away, the page:
-// {room, peer, secret, seq} as the hello's "resume" needs it, and the chat so far.
+// {room, peer, secret, seq} as the hello's "resume" needs it, how long the server keeps it (windowS), and
+// the chat so far.
 //
 // It is put away only while a page is being reloaded, and taken out once: a tab that the browser
 // duplicates must not come as the one that it was copied from.
 
 const KEY = "playcast.seat";
-const FRESH_MS = 60000; // the server keeps no seat longer; it says how long in its welcome
+const LONGEST_MS = 60000; // where the server does not say how long it keeps a seat, and at most
 
 /** Put `seat` away for the page that comes next in this tab. */
 export function keepSeat(storage, seat, nowMs = Date.now()) {
@@ -25,7 +26,7 @@ export function takeSeat(storage, room, nowMs = Date.now()) {
     typeof seat.secret === "string" &&
     Number.isSafeInteger(seat.seq) &&
     age >= 0 &&
-    age < Math.min(FRESH_MS, (seat.windowS ?? Infinity) * 1000);
+    age < Math.min(LONGEST_MS, (seat.windowS || Infinity) * 1000);
   return known ? seat : null;
 }
 

@@ -82,7 +82,7 @@ export class Signal extends EventTarget {
   /**
    * link: {room, token}, the token "" where freshToken alone gives one; url: where signalling is;
    * seat: tells what makes us known to the host as the one that was here before, or ""; name: how
-   * we want to be called; region: where we are, in the operator's words; trace: a Trace; session: {peer, secret, seq} of an earlier page, or null;
+   * we want to be called; region: where we are, in the operator's words; trace: a Trace; session: {peer, secret, seq, windowS} of an earlier page, or null;
    * freshToken: returns a promise of a token that is good now, where the page can have one: asked
    * for before each hello, and when the token ends soon.
    */
@@ -263,13 +263,14 @@ export class Signal extends EventTarget {
     this.#emit("message", message);
   }
 
-  #welcomed({ peer, secret, seq, resumed, complete }) {
+  #welcomed({ peer, secret, seq, resumed, complete, resume_window_s: windowS }) {
     this.#stopTimers();
     this.#error = null;
     this.joined = true;
     this.trace?.end("signalling.hello");
     const known = resumed === true ? this.session : null;
-    this.session = { peer, secret: secret || known?.secret || "", seq: known?.seq ?? seq ?? 0 };
+    const mine = secret || known?.secret || "";
+    this.session = { peer, secret: mine, seq: known?.seq ?? seq ?? 0, windowS };
     if (!known) [this.#joinedSeq, this.#pastSeq] = [this.session.seq, 0];
     if (!known || complete === false) this.#requests.giveUp({ onlySent: true });
     const { open } = this.#requests;

@@ -148,11 +148,13 @@ const cases = {
       },
     };
     const seat = { room: "den", peer: "p", secret: "s", seq: 7 };
-    const takeAfter = (ms, room = "den") => {
-      keepSeat(storage, seat, 1000);
+    const takeAfter = (ms, room = "den", more = {}) => {
+      keepSeat(storage, { ...seat, ...more }, 1000);
       return takeSeat(storage, room, 1000 + ms)?.peer ?? null;
     };
     const found = { soon: takeAfter(5000), late: takeAfter(61000), elsewhere: takeAfter(1, "attic"), back: takeAfter(-5) };
+    found.withinWindow = takeAfter(9000, "den", { windowS: 10 });
+    found.afterWindow = takeAfter(11000, "den", { windowS: 10 });
     found.twice = takeSeat(storage, "den", 1001);
     storage.setItem("playcast.seat", "{");
     found.broken = takeSeat(storage, "den", 1001);

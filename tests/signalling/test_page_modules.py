@@ -93,6 +93,8 @@ def test_a_seat_that_was_put_away_is_taken_once_and_soon(run):
         "late": None,
         "elsewhere": None,
         "back": None,
+        "withinWindow": "p",
+        "afterWindow": None,
         "twice": None,
         "broken": None,
         "wrong": None,
