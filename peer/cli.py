@@ -316,6 +316,7 @@ def _add_host(host: argparse.ArgumentParser) -> None:
         )
     reach.add_argument("--signalling", metavar="URL", help="join this server (ws://, wss://)")
     reach.add_argument("--token", help="what that server asks for ($PLAYCAST_TOKEN)")
+    _add_turn_region(reach)
     add_token_options(reach)
     reach.add_argument("--room", type=values.room, default="play", help="(%(default)s)")
     reach.add_argument(
@@ -390,10 +391,21 @@ def _add_view(view: argparse.ArgumentParser) -> None:
     reach.add_argument(
         "--name", type=values.name, default="", help="what others in the room call you"
     )
+    _add_turn_region(reach)
     add_token_options(reach)
 
     view.add_argument("--json", action="store_true", help="print one JSON object a second")
     _add_log_level(view)
+
+
+def _add_turn_region(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
+        "--turn-region",
+        type=values.turn_region,
+        default="",
+        metavar="NAME",
+        help="where this machine is, as the server's operator calls it: for a TURN server near it",
+    )
 
 
 def _add_socket_options(

@@ -133,6 +133,7 @@ async def _run(options: argparse.Namespace) -> None:
                 token=address.tokens["host"] if address else options.token,
                 room=options.room,
                 name=socket.gethostname()[:64],
+                region=options.turn_region,
             ),
             fresh_token=options.token_source,
         )

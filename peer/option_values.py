@@ -98,6 +98,13 @@ def name(text: str) -> str:
     return text
 
 
+def turn_region(text: str) -> str:
+    """A region of TURN servers."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{0,32}", text):
+        raise argparse.ArgumentTypeError("takes at most 32 letters, digits, - and _")
+    return text
+
+
 def control(text: str) -> str:
     """What one member at a time holds."""
     if not re.fullmatch(r"pad:[1-8]|keyboard|mouse", text):

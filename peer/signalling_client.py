@@ -317,6 +317,7 @@ class SignallingClient:
             seat=self.seat,
             resume=Resume(session.peer, session.secret, self._seq) if session else None,
             traceparent=settings.traceparent,
+            region=settings.region,
         )
         await socket.send(encode(hello))
         while True:

@@ -37,6 +37,9 @@ class SignallingClientSettings:
     traceparent: str = ""
     """The W3C trace context that the connection is a part of."""
 
+    region: str = ""
+    """Where we are, in the operator's words: names the TURN servers that are near."""
+
     first_delay_s: float = 0.25
     """The bound of the delay before the first retry, in seconds; it doubles with every try."""
 

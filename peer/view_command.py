@@ -203,6 +203,7 @@ class _View:
                 room=link.room,
                 role="viewer",
                 name=self._options.name,
+                region=self._options.turn_region,
             ),
             fresh_token=self._options.token_source,
         )

@@ -488,7 +488,7 @@ async def test_a_welcome_that_names_thousands_is_read() -> None:
         assert len(welcome.members) == 5000
 
 
-async def test_the_heartbeat_is_measured_and_the_trace_carried() -> None:
+async def test_the_heartbeat_is_measured_and_trace_and_region_carried() -> None:
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     hellos: list[Hello] = []
 
@@ -498,7 +498,7 @@ async def test_the_heartbeat_is_measured_and_the_trace_carried() -> None:
         await socket.send(encode(chat(1)))
         await socket.wait_closed()
 
-    async with server(script) as url, client(url, traceparent=trace) as me:
+    async with server(script) as url, client(url, traceparent=trace, region="eu") as me:
         messages = aiter(me)
         assert me.rtt_ms is None
         await anext(messages)
@@ -506,7 +506,7 @@ async def test_the_heartbeat_is_measured_and_the_trace_carried() -> None:
         await anext(messages)
         assert me.rtt_ms is not None
         assert 0 < me.rtt_ms < 1000
-    assert hellos[0].traceparent == trace
+    assert (hellos[0].traceparent, hellos[0].region) == (trace, "eu")
 
 
 # Requests ---------------------------------------------------------------------------------------
