@@ -1,8 +1,9 @@
 """The rules of a room: :mod:`.room` is the machine, :mod:`.permissions` its tables.
 
 Below it :mod:`.membership` (coming and going), :mod:`.requests` (what members ask of the room),
-:mod:`.admission` and :mod:`.handover` (rules alone), :mod:`.delivery` and :mod:`.history` (what is
-said, and kept for who is away), and :mod:`.state`, which is all of it as data.
+:mod:`.desk` (what both have to do with), :mod:`.admission` and :mod:`.handover` (rules alone),
+:mod:`.delivery` and :mod:`.history` (what is said, and kept for who is away), and :mod:`.state`,
+which is all of it as data.
 """
 
 from .effects import (
@@ -19,7 +20,7 @@ from .effects import (
 )
 from .events import Away, Join, Leave, Mark, Resume, RoomEvent, Say, Tick
 from .permissions import MAY_ADDRESS, MAY_SEND, STAFF, VISIBLE
-from .room import Room, refuse_message
+from .room import Room
 from .state import Member, RoomState, SnapshotError
 
 __all__ = [
@@ -49,5 +50,4 @@ __all__ = [
     "Send",
     "SnapshotError",
     "Tick",
-    "refuse_message",
 ]

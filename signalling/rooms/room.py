@@ -244,7 +244,7 @@ class Room:
         if member.waiting:
             return _WAITING.error()
         if type(message) not in MAY_SEND[member.role]:
-            return refuse_message(member.role, message)
+            return _refuse_message(member.role, message)
         if target is None:
             text = f"there is no peer {message.peer} in this room (any more)"
             return Error("unknown-peer", text)
@@ -258,7 +258,7 @@ class Room:
             if member.waiting:
                 raise _WAITING
             if type(request) not in MAY_SEND[member.role]:
-                answer = refuse_message(member.role, request)
+                answer = _refuse_message(member.role, request)
             else:
                 answer = requests.answer(self._membership, member, request)
         except Refusal as refusal:
@@ -289,7 +289,7 @@ class Room:
 _WAITING = Refusal("not-admitted", "you are not in yet: somebody must let you in")
 
 
-def refuse_message(role: str, message: Relayed | RoomRequest) -> Error:
+def _refuse_message(role: str, message: Relayed | RoomRequest) -> Error:
     """The answer to a message that :data:`.MAY_SEND` does not let ``role`` send."""
     text = f"a {role} may not send {tag_of(type(message))}"
     return Error("forbidden", text, id=getattr(message, "id", ""))
