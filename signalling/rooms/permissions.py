@@ -137,6 +137,10 @@ MAY_APPOINT: Mapping[Role, frozenset[Role]] = {
 }
 """What each role may make of others, by promoting or inviting them."""
 
+PROMOTABLE: frozenset[Role] = frozenset({"moderator", "player", "viewer"})
+"""Whose role may be changed while they are there. A host can be put out by an admin, and is the
+host until then."""
+
 _ALL_SETTINGS = frozenset(RoomSettings.__struct_fields__)
 
 MAY_CONFIGURE: Mapping[Role, frozenset[str]] = {

@@ -48,6 +48,7 @@ from .permissions import (
     MAY_APPOINT,
     MAY_CONFIGURE,
     MAY_STEER,
+    PROMOTABLE,
     STAFF,
     UNBANNABLE,
 )
@@ -124,7 +125,9 @@ def _admit(room: Membership, member: Member, request: Admit) -> Done:
 
 def _promote(room: Membership, member: Member, request: Promote) -> Done:
     target = _find_in(room, request.peer)
-    _check_may(member, target, MAY_ACT_ON, "change what is")
+    _check_may(member, target, MAY_ACT_ON, "promote")
+    if target.role not in PROMOTABLE:
+        raise Refusal("forbidden", f"a {target.role} stays one while it is here")
     _check_appointment(member, request.role)
     if target.role != request.role:
         room.delivery.record(
