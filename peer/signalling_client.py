@@ -38,30 +38,23 @@ from __future__ import annotations
 import asyncio
 import enum
 import logging
-import os
 import random
-import ssl
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
-from websockets.typing import Subprotocol
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
 
 from peer.requests import Answer, RequestRefused, Requests
+from peer.signalling_link import FINAL, Lost, SignallingRefused, end_of, open_link
 from peer.signalling_settings import SignallingClientSettings, TokenSource, TokenUnavailable
 from signalling.messages import (
-    CLOSE_CODES,
-    MAX_SERVER_MESSAGE_BYTES,
-    SUBPROTOCOL,
     Bye,
     ClientMessage,
     Error,
-    ErrorCode,
     FreshToken,
     Hello,
     MessageError,
@@ -92,43 +85,6 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
-
-# At DEBUG the library logs every frame: tokens, session descriptions, addresses.
-_library_log = logging.getLogger(f"{__name__}.websockets")
-_library_log.setLevel(logging.WARNING)
-
-FINAL: frozenset[ErrorCode] = frozenset(
-    {
-        "bad-message",
-        "bad-token",
-        "token-expired",
-        "forbidden",
-        "not-admitted",
-        "kicked",
-        "banned",
-        "replaced",
-        "room-full",
-        "room-locked",
-        "version",
-        "too-large",
-    }
-)
-"""Errors that end a connection for good, where the server's word on trying again got lost."""
-
-_ELSEWHERE: frozenset[ErrorCode] = frozenset({"shutting-down", "internal", "timeout"})
-"""Errors that another server may not have."""
-
-# Of the errors that share a close code, the first speaks for all.
-_CODE_OF_CLOSE: dict[int, ErrorCode] = {n: code for code, n in reversed(CLOSE_CODES.items())}
-
-
-class SignallingRefused(Exception):
-    """The server will not have us, and trying again does not help."""
-
-    def __init__(self, code: ErrorCode | None, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        """The protocol's error code; ``None`` when it is no Playcast server that answers."""
 
 
 class ClientState(enum.Enum):
@@ -260,7 +216,7 @@ class SignallingClient:
                     async with aclosing(self._connection()) as messages:
                         async for message in messages:
                             yield message
-                except _Lost as loss:
+                except Lost as loss:
                     self.trouble = str(loss)
                     self._turn += loss.elsewhere
                     after_s = loss.after_s
@@ -273,9 +229,9 @@ class SignallingClient:
             self._requests.abandon("the session has ended")
 
     async def _connection(self) -> AsyncGenerator[ServerMessage, None]:
-        """The messages of one connection. Raises :class:`_Lost` or :class:`SignallingRefused`."""
+        """The messages of one connection. Raises :class:`Lost` or :class:`SignallingRefused`."""
         urls = self._settings.urls
-        socket = await self._open(urls[self._turn % len(urls)])
+        socket = await open_link(urls[self._turn % len(urls)], self._settings)
         if self._stopped.is_set():
             await socket.close()
             return
@@ -296,7 +252,7 @@ class SignallingClient:
                 yield message
                 message = await self._receive(socket)
         except TimeoutError:
-            raise _Lost("the server does not answer the hello", elsewhere=True) from None
+            raise Lost("the server does not answer the hello", elsewhere=True) from None
         except ConnectionClosed as error:
             raise self._loss(error, was_joined=joined_at is not None) from None
         finally:
@@ -341,7 +297,7 @@ class SignallingClient:
         try:
             return await self._fresh_token()
         except TokenUnavailable as error:
-            raise _Lost(f"there is no token: {error}") from error
+            raise Lost(f"there is no token: {error}") from error
 
     async def _renew(self, socket: ClientConnection, source: TokenSource) -> None:
         """Send a fresh token. Without one the server closes, and the next hello asks again."""
@@ -405,63 +361,18 @@ class SignallingClient:
         self._seq = max(self._seq, message.seq)
         return False
 
-    async def _open(self, url: str) -> ClientConnection:
-        settings = self._settings
-        host = urlsplit(url).hostname or ""
-        try:
-            return await connect(
-                url,
-                subprotocols=[Subprotocol(SUBPROTOCOL)],
-                compression=None,
-                user_agent_header=None,
-                open_timeout=settings.open_timeout_s,
-                ping_interval=settings.ping_interval_s,
-                ping_timeout=settings.ping_interval_s,
-                close_timeout=2.0,
-                max_size=2 * MAX_SERVER_MESSAGE_BYTES,
-                logger=_library_log,
-                proxy=None if host in ("127.0.0.1", "::1", "localhost") else True,
-            )
-        except InvalidStatus as error:
-            status = error.response.status_code
-            text = f"{url} answers with HTTP status {status}"
-            if 400 <= status < 500 and status not in (408, 429):
-                raise SignallingRefused(None, f"{text}: is the address right?") from error
-            raise _Lost(text, elsewhere=True) from error
-        except ssl.SSLCertVerificationError as error:
-            text = f"{url} has no valid certificate: {error.verify_message}"
-            raise SignallingRefused(None, text) from error
-        except InvalidHandshake as error:
-            text = f"{url} is not a Playcast server: {error}"
-            raise SignallingRefused(None, text) from error
-        except TimeoutError as error:
-            raise _Lost(f"{url} does not answer", elsewhere=True) from error
-        except OSError as error:
-            text = f"cannot reach {url}: {_os_error_text(error)}"
-            raise _Lost(text, elsewhere=True) from error
-
     def _loss(self, closed: ConnectionClosed, *, was_joined: bool) -> Exception:
-        """What the end of a connection means for the next try."""
-        number = closed.rcvd.code if closed.rcvd is not None else None
-        refusal = self._refusal
-        if refusal is None or CLOSE_CODES[refusal.code] != number:
-            code = None if number is None else _CODE_OF_CLOSE.get(number)
-            text = f"the server closed the connection ({code})" if code else "the connection broke"
-            if closed.rcvd_then_sent is False:
-                text = "another connection is wanted"
-            retry, after_s = code not in FINAL, 0.0
-        else:
-            code, text = refusal.code, refusal.message
-            retry, after_s = refusal.retry, refusal.retry_after_s
-        if code == "room-taken":
+        """What the end of a link means for the next try."""
+        end = end_of(closed, self._refusal)
+        if end.code == "room-taken":
             self._taken += 1
             if self._taken >= self._settings.room_taken_tries:
-                return SignallingRefused(code, text)
+                return SignallingRefused(end.code, end.text)
         # Another token may be had; one that is refused at once is no better.
-        renewable = code == "token-expired" and was_joined and self._fresh_token is not None
-        if not retry and not renewable:
-            return SignallingRefused(code, text)
-        return _Lost(text, elsewhere=code in _ELSEWHERE, after_s=after_s)
+        renewable = end.code == "token-expired" and was_joined and self._fresh_token is not None
+        if not end.retry and not renewable:
+            return SignallingRefused(end.code, end.text)
+        return Lost(end.text, elsewhere=end.elsewhere, after_s=end.after_s)
 
     async def _wait(self, after_s: float) -> None:
         """Wait before the next try, with full jitter; :meth:`close` cuts it short."""
@@ -483,19 +394,3 @@ class SignallingClient:
             log.debug("signalling: %s -> %s", self._state.value, state.value)
             self._state = state
             self.on_state(state)
-
-
-class _Lost(Exception):
-    """The connection is gone or did not come about; another may do better."""
-
-    def __init__(self, why: str, *, elsewhere: bool = False, after_s: float = 0.0) -> None:
-        super().__init__(why)
-        self.elsewhere = elsewhere
-        """Another server may do better."""
-        self.after_s = after_s
-        """The server asks for so long a pause."""
-
-
-def _os_error_text(error: OSError) -> str:
-    # asyncio's own text of a refused connection is "Connect call failed ('127.0.0.1', 8080)".
-    return os.strerror(error.errno) if error.errno else str(error)

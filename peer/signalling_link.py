@@ -1,0 +1,140 @@
+"""One link to a signalling server: how it is opened, and what its end means."""
+
+from __future__ import annotations
+
+import logging
+import os
+import ssl
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.typing import Subprotocol
+
+from peer.signalling_settings import SignallingClientSettings
+from signalling.messages import (
+    CLOSE_CODES,
+    MAX_SERVER_MESSAGE_BYTES,
+    SUBPROTOCOL,
+    Error,
+    ErrorCode,
+)
+
+# At DEBUG the library logs every frame: tokens, session descriptions, addresses.
+_library_log = logging.getLogger(f"{__name__}.websockets")
+_library_log.setLevel(logging.WARNING)
+
+FINAL: frozenset[ErrorCode] = frozenset(
+    {
+        "bad-message",
+        "bad-token",
+        "token-expired",
+        "forbidden",
+        "not-admitted",
+        "kicked",
+        "banned",
+        "replaced",
+        "room-full",
+        "room-locked",
+        "version",
+        "too-large",
+    }
+)
+"""Errors that end a connection for good, where the server's word on trying again got lost."""
+
+_ELSEWHERE: frozenset[ErrorCode] = frozenset({"shutting-down", "internal", "timeout"})
+"""Errors that another server may not have."""
+
+# Of the errors that share a close code, the first speaks for all.
+_CODE_OF_CLOSE: dict[int, ErrorCode] = {n: code for code, n in reversed(CLOSE_CODES.items())}
+
+
+class SignallingRefused(Exception):
+    """The server will not have us, and trying again does not help."""
+
+    def __init__(self, code: ErrorCode | None, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        """The protocol's error code; ``None`` when it is no Playcast server that answers."""
+
+
+class Lost(Exception):
+    """The connection is gone or did not come about; another may do better."""
+
+    def __init__(self, why: str, *, elsewhere: bool = False, after_s: float = 0.0) -> None:
+        super().__init__(why)
+        self.elsewhere = elsewhere
+        """Another server may do better."""
+        self.after_s = after_s
+        """The server asks for so long a pause."""
+
+
+async def open_link(url: str, settings: SignallingClientSettings) -> ClientConnection:
+    """A WebSocket to that server. Raises :class:`Lost` or :class:`SignallingRefused`."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return await connect(
+            url,
+            subprotocols=[Subprotocol(SUBPROTOCOL)],
+            compression=None,
+            user_agent_header=None,
+            open_timeout=settings.open_timeout_s,
+            ping_interval=settings.ping_interval_s,
+            ping_timeout=settings.ping_interval_s,
+            close_timeout=2.0,
+            max_size=2 * MAX_SERVER_MESSAGE_BYTES,
+            logger=_library_log,
+            proxy=None if host in ("127.0.0.1", "::1", "localhost") else True,
+        )
+    except InvalidStatus as error:
+        status = error.response.status_code
+        text = f"{url} answers with HTTP status {status}"
+        if 400 <= status < 500 and status not in (408, 429):
+            raise SignallingRefused(None, f"{text}: is the address right?") from error
+        raise Lost(text, elsewhere=True) from error
+    except ssl.SSLCertVerificationError as error:
+        text = f"{url} has no valid certificate: {error.verify_message}"
+        raise SignallingRefused(None, text) from error
+    except InvalidHandshake as error:
+        text = f"{url} is not a Playcast server: {error}"
+        raise SignallingRefused(None, text) from error
+    except TimeoutError as error:
+        raise Lost(f"{url} does not answer", elsewhere=True) from error
+    except OSError as error:
+        text = f"cannot reach {url}: {_os_error_text(error)}"
+        raise Lost(text, elsewhere=True) from error
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Why a link has ended."""
+
+    code: ErrorCode | None
+    """As the server says; ``None``: it says nothing that is known here."""
+    text: str
+    retry: bool
+    """Trying again may help, ``after_s`` seconds from now at the earliest."""
+    after_s: float = 0.0
+
+    @property
+    def elsewhere(self) -> bool:
+        """Another server may do better."""
+        return self.code in _ELSEWHERE
+
+
+def end_of(closed: ConnectionClosed, refusal: Error | None) -> End:
+    """What the end of a link says. ``refusal`` is the last error that was no answer."""
+    number = closed.rcvd.code if closed.rcvd is not None else None
+    if refusal is not None and CLOSE_CODES[refusal.code] == number:
+        return End(refusal.code, refusal.message, refusal.retry, refusal.retry_after_s)
+    code = None if number is None else _CODE_OF_CLOSE.get(number)
+    text = f"the server closed the connection ({code})" if code else "the connection broke"
+    if closed.rcvd_then_sent is False:
+        text = "another connection is wanted"
+    return End(code, text, retry=code not in FINAL)
+
+
+def _os_error_text(error: OSError) -> str:
+    # asyncio's own text of a refused connection is "Connect call failed ('127.0.0.1', 8080)".
+    return os.strerror(error.errno) if error.errno else str(error)
