@@ -192,17 +192,19 @@ async def test_what_waits_is_bounded_and_then_nothing_more_is_read(start):
         await visitor.send(Hello("t", "doom", "viewer"))
         padded = '{"type":"ping","at":1}' + " " * 10_000
         sending = asyncio.create_task(send_all(visitor, padded, 2000))
-        (connection,) = server._services.connections
-        await until(lambda: connection._inbox_bytes > 50_000)
-        held = connection._inbox_bytes
-        await asyncio.sleep(0.1)
-        assert connection._inbox_bytes <= held + 2 * 65_536  # what had been read in one go
-        assert not sending.done()
-        gate.opened.set()
-        assert isinstance(await visitor.receive(), Welcome)
-        assert isinstance(await visitor.receive(), Pong)
-        sending.cancel()
-        visitor.websocket.transport.abort()
+        try:
+            (connection,) = server._services.connections
+            await until(lambda: connection._inbox_bytes > 50_000)
+            held = connection._inbox_bytes
+            await asyncio.sleep(0.1)
+            assert connection._inbox_bytes <= held + 2 * 65_536  # what had been read in one go
+            assert not sending.done()
+            gate.opened.set()
+            assert isinstance(await visitor.receive(), Welcome)
+            assert isinstance(await visitor.receive(), Pong)
+        finally:
+            sending.cancel()
+            visitor.websocket.transport.abort()
 
 
 async def send_all(visitor, text, times):
