@@ -7,4 +7,13 @@ a chain is whole, :mod:`.files` where lines are kept, :mod:`.command` is ``playc
 from .chain import Finding, Report, verify
 from .log import AUDITED, MIN_KEY_BYTES, AuditError, AuditLog, AuditSettings
 
-__all__ = ["AUDITED", "MIN_KEY_BYTES", "AuditError", "AuditLog", "AuditSettings", "Finding", "Report", "verify"]
+__all__ = [
+    "AUDITED",
+    "MIN_KEY_BYTES",
+    "AuditError",
+    "AuditLog",
+    "AuditSettings",
+    "Finding",
+    "Report",
+    "verify",
+]

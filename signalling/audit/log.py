@@ -88,8 +88,8 @@ class AuditSettings:
     """Which server this is, for where several logs are brought together."""
 
     key: bytes = field(default=b"", repr=False)
-    """Of the HMAC, at least :data:`MIN_KEY_BYTES`; empty: plain SHA-256, which proves nothing against someone who
-    may write the file."""
+    """Of the HMAC, at least :data:`MIN_KEY_BYTES`; empty: plain SHA-256, which proves nothing
+    against someone who may write the file."""
 
     sync: Literal["always", "second", "never"] = "always"
     """When lines are brought to the disk: before more are written, every second, or whenever the
