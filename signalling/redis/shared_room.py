@@ -78,6 +78,7 @@ class SharedRoom:
         self._held: list[tuple[str, Entry]] | None = None
         self._unheard: dict[int, float] = {}
         self._apart = False
+        self._trouble = ""
         self._active = False
         self._behind = 0
         self._checked_at = 0.0
@@ -220,7 +221,9 @@ class SharedRoom:
     def _fail(self, error: BaseException) -> None:
         """Redis failed, or what it has of this room is not ours; that is this room's affair."""
         if isinstance(error, RedisDataError):
-            log.warning("room=%s: %s", self.name, error)
+            if str(error) != self._trouble:
+                self._trouble = str(error)
+                log.warning("room=%s: %s", self.name, error)
             self._active = True  # look after it again
         else:
             self._session.lose(error)
@@ -283,6 +286,7 @@ class SharedRoom:
             else:
                 self._deliver(self.copy.follow(found.entries))
             self.entered = True
+            self._trouble = ""
             self.copy.went_alone = self._apart = False
             self._behind = 0
         finally:

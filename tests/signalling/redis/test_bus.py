@@ -380,6 +380,26 @@ async def test_servers_that_went_on_apart_take_what_is_in_redis(redis, connected
     await second.until(end)
 
 
+async def test_a_room_whose_keys_are_not_ours_harms_no_other(redis, connected):
+    here, there = [await connected(redis.url, patience_s=1.5) for _ in range(2)]
+    first, second = await pair(here, there)
+    with redis.client() as client:
+        client.set("playcast:{bad}:meta", "what is this")
+        with pytest.raises(BusUnavailable):
+            await here.subscribe("bad", Copy("bad"))
+        client.delete("playcast:{r}:log")
+        client.set("playcast:{r}:log", "and this")
+        with pytest.raises(BusUnavailable):
+            await here.publish("r", answer("h", "v", "refused"))
+        assert here.available
+        await pair(here, there, "other")
+        client.delete(*client.keys("playcast:{r}:*"))
+    end = answer("h", "v", "end")
+    await here.publish("r", end)
+    await second.until(end)
+    await same(first, second)
+
+
 async def test_a_redis_that_is_not_there_is_named():
     port = redis_server.free_port()
     settings = RedisSettings(url=f"redis://127.0.0.1:{port}", patience_s=0.3)

@@ -1,0 +1,152 @@
+"""What each step inside Redis lets happen, whoever runs it."""
+
+import pytest
+
+from signalling.redis.client import RedisSettings, open_client
+from signalling.redis.room_copy import RoomCopy
+from signalling.redis.room_scripts import RoomScripts
+from signalling.redis.wire import Differs, Follow, RedisDataError, State, encode_event
+
+from .replica import viewer
+
+EVENT = encode_event(viewer())
+
+
+@pytest.fixture
+async def servers(redis):
+    """Makes the scripts of servers, by name, in one room."""
+    settings = RedisSettings(url=redis.url, settle_s=60.0, snapshot_s=60.0, log_length=8)
+    client = open_client(settings)
+
+    def make(name):
+        copy = RoomCopy(name, length=8, age_s=60.0)
+        return RoomScripts("r", name, settings, client, copy), copy
+
+    yield make
+    await client.close()
+
+
+async def enter(scripts, copy):
+    found = await scripts.enter(has_copy=False)
+    if found is None:
+        assert await scripts.found(b"nothing yet", ())
+        found = await scripts.enter(has_copy=False)
+    assert isinstance(found, State)
+    copy.epoch = found.epoch
+    copy.adopt(found)
+    return found
+
+
+def other(*qs):
+    return dict.fromkeys(qs, ("other", "", EVENT))
+
+
+async def test_what_is_sent_twice_is_taken_once(servers):
+    scripts, copy = servers("a")
+    await enter(scripts, copy)
+    assert await scripts.publish(other(3, 5)) == ("ok", [1, 2])
+    assert await scripts.publish(other(3, 5, 8)) == ("ok", [0, 0, 3])
+
+
+async def test_who_entered_again_elsewhere_or_is_given_up_takes_part_no_more(servers):
+    late, copy = servers("a")
+    await enter(late, copy)
+    again, its_copy = servers("a")
+    await enter(again, its_copy)
+    assert await late.publish(other(1)) == ("enter", [])
+    assert await late.check() is None
+    others, others_copy = servers("b")
+    await enter(others, others_copy)
+    await others.reap(1, "a", 0.0)
+    assert await again.publish(other(1)) == ("enter", [])
+    assert await others.check() == (0, {"b"})
+
+
+async def test_who_is_ahead_of_redis_must_say_so_first(servers):
+    scripts, copy = servers("a")
+    await enter(scripts, copy)
+    copy.position = 1
+    assert await scripts.publish(other(1)) == ("enter", [])
+
+
+async def test_a_room_that_was_lost_waits_for_those_who_had_it(servers, redis):
+    (here, copy), (there, its_copy) = servers("a"), servers("b")
+    for scripts, its in ((here, copy), (there, its_copy)):
+        await enter(scripts, its)
+    with redis.client() as client:
+        client.flushall()
+    assert await here.enter(has_copy=True) is None
+    assert await here.found(b"", {"b"}) is True
+    assert await there.found(b"", {"a"}) is False
+    found = await here.enter(has_copy=True)
+    assert isinstance(found, Follow)
+    copy.epoch = found.epoch
+    assert await here.publish(other(1)) == ("settle", [])
+    assert isinstance(await there.enter(has_copy=True), Follow)
+    assert await here.publish(other(1)) == ("ok", [1])
+
+
+async def test_a_redis_that_may_have_lost_something_waits_too(servers, redis):
+    (here, copy), (there, its_copy) = servers("a"), servers("b")
+    for scripts, its in ((here, copy), (there, its_copy)):
+        await enter(scripts, its)
+    with redis.client() as client:
+        client.hset("playcast:{r}:meta", "run", "another")
+    await here.enter(has_copy=True)
+    assert await here.publish(other(1)) == ("settle", [])
+    await there.enter(has_copy=True)
+    assert await here.publish(other(1)) == ("ok", [1])
+
+
+async def test_how_a_copy_differs_is_said(servers):
+    scripts, copy = servers("a")
+    await enter(scripts, copy)
+    for q in range(1, 21):
+        await scripts.publish(other(q))
+    for n in (8, 16):
+        await scripts.save(n, b"state")
+    copy.position, copy.mark = 9, "a 9"
+    assert isinstance(await scripts.enter(has_copy=True), Follow)
+    copy.mark = "b 9"
+    assert await scripts.enter(has_copy=True) == Differs("conflict", 20, "a 20", "")
+    copy.position, copy.mark = 7, "a 7"
+    assert await scripts.enter(has_copy=True) == Differs("old", 20, "a 20", "")
+    copy.position, copy.mark = 21, "a 21"
+    assert await scripts.enter(has_copy=True) == Differs("behind", 20, "a 20", "")
+
+
+async def test_a_snapshot_is_kept_when_it_is_time(servers):
+    scripts, copy = servers("a")
+    await enter(scripts, copy)
+    await scripts.publish(other(*range(1, 11)))
+
+    async def newest():
+        found = await scripts.enter(has_copy=False)
+        return found.base, found.snapshot, [entry.n for entry in found.entries]
+
+    await scripts.save(3, b"too soon")
+    await scripts.save(11, b"of the future")
+    assert await newest() == (0, b"nothing yet", list(range(1, 11)))
+    await scripts.save(4, b"four")
+    await scripts.save(4, b"again")
+    assert await newest() == (4, b"four", list(range(5, 11)))
+
+
+async def test_who_knew_nothing_gives_way_to_a_longer_history(servers):
+    (knowing, copy), (stranger, its_copy) = servers("a"), servers("b")
+    await enter(stranger, its_copy)
+    await stranger.publish(other(1))
+    copy.epoch, copy.position, copy.mark = "earlier", 1, "a 1"
+    assert await knowing.found(b"as long", ()) is False
+    copy.position, copy.mark = 2, "a 2"
+    assert await knowing.found(b"longer", ()) is True
+    found = await enter(stranger, its_copy)
+    assert (found.snapshot, found.n, found.mark) == (b"longer", 2, "a 2")
+
+
+async def test_keys_of_another_program_are_named(servers, redis):
+    scripts, _ = servers("a")
+    with redis.client() as client:
+        client.set("playcast:{r}:meta", "what is this")
+    with pytest.raises(RedisDataError, match="WRONGTYPE"):
+        await scripts.enter(has_copy=False)
