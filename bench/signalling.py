@@ -6,7 +6,8 @@ under way (`relay_alone`: one, so that nothing shares a system call). `…_per_c
 server's CPU time, and so holds when the machine is shared. `storm`: 10,000 viewers join at 1,000 a
 second, ten to a room, and stay; memory is what the server has grown by, over them; delays are those
 of a few relayed messages meanwhile. `codec`: decode, route and encode one relayed message, in
-process. `rooms`: what one event costs the state machine of a room, of two people and of 10,000.
+process. `rooms`: what one event costs the state machine of a room, of two people and of 10,000;
+and what a host asks before each input event.
 `jwt`: verify a token; and how long the event loop stands still while an issuer takes a
 second to hand out its keys. `redis`: the same relay within one server without Redis and between two
 over it. `restart`: Redis is killed and comes back under such relays. `hostile`: delays of
@@ -193,8 +194,10 @@ def run_codec(report: Report) -> None:
 
 def run_rooms(report: Report) -> None:
     """One event of a small room, and of a large one."""
-    from bench.signals.rooms import Crowd
+    from bench.signals.rooms import Crowd, grants_allow_s
 
+    allow_s = grants_allow_s(CODEC_ROUNDS, 1000)
+    report.add("signalling.grants_allow_us", allow_s * 1e6, "µs")
     pair = Crowd(1)
     report.add("signalling.room_relay_us", pair.relay_s(CODEC_ROUNDS, SIZE) * 1e6, "µs")
     crowd = Crowd(10_000)

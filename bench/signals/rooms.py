@@ -6,7 +6,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
-from signalling.messages import Candidate
+from peer.grants import Grants
+from signalling.messages import Candidate, Permission
 from signalling.rooms import Away, Join, Resume, Room, RoomEvent, Say
 
 _HASH = "0" * 64
@@ -49,6 +50,20 @@ class Crowd:
                 room.next_due()
 
         return _cpu_s(apply) / len(events)
+
+
+def grants_allow_s(rounds: int, members: int) -> float:
+    """CPU seconds that the host's question takes which it asks before every input event."""
+    grants = Grants()
+    for number in range(members):
+        grants.permit(f"v{number}", [Permission("watch"), Permission("speak")])
+    grants.permit("player", [Permission("watch"), Permission("pad:1", 10.0)])
+
+    def ask() -> None:
+        for _ in range(rounds):
+            grants.allows("player", "pad:1", 5.0)
+
+    return _cpu_s(ask) / rounds
 
 
 def _join(link: str, role: str, resume: Resume | None = None) -> Join:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import timeit
-
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -132,17 +130,6 @@ def test_nothing_is_allowed_while_nobody_could_take_it_back(table: Table) -> Non
     grants.resume()
     assert grants.allows("anna", PAD, 0.0)
     assert grants.allows("bob", KEYBOARD, 0.0)
-
-
-def test_asking_takes_less_than_a_microsecond() -> None:
-    """With as many members as a host may have viewers."""
-    table = Table()
-    for number in range(1000):
-        table.permit(f"peer{number}", WATCH, "speak")
-    table.permit("anna", WATCH, PAD)
-    grants = table.grants
-    runs = timeit.repeat(lambda: grants.allows("anna", PAD, 5.0), number=20_000, repeat=7)
-    assert min(runs) / 20_000 < 1e-6
 
 
 PEERS = st.sampled_from(["anna", "bob", "carl"])
