@@ -272,6 +272,8 @@ class WebSocket(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """See :class:`asyncio.BufferedProtocol`."""
+        if self._ended:
+            return
         data = self._reactor.buffer[:nbytes]
         rest = self._rest
         if rest is not None:
@@ -406,9 +408,20 @@ class WebSocket(asyncio.BufferedProtocol):
         self._end()
 
     def _fail(self, code: int, reason: str) -> None:
-        """RFC 6455 section 7.1.7: close, and read no further."""
+        """RFC 6455 section 7.1.7: close, and look at nothing more of what comes.
+
+        Closing at once, with something still unread, would take from the client what it was sent,
+        the reason too: so only our half is closed, where it can be (section 7.1.1).
+        """
         self.close(code, reason)
-        self._end()
+        self._ended = True
+        self._rest = self._fragments = None
+        self.write()
+        self._abort_later()
+        if self._outbox or not self._transport.can_write_eof():
+            self._transport.close()
+        else:
+            self._transport.write_eof()
 
     def _end(self) -> None:
         """Read nothing more; the connection ends when all is written, or soon."""

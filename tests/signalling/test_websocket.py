@@ -46,6 +46,12 @@ class Transport:
     def is_closing(self):
         return self.closing
 
+    def can_write_eof(self):
+        return True
+
+    def write_eof(self):
+        self.closing = True
+
     def close(self):
         self.closing = True
 
