@@ -89,19 +89,28 @@ class HttpConnection(asyncio.BufferedProtocol):
     __slots__ = (
         "_blocked",
         "_busy",
+        "_counted",
         "_ending",
         "_head",
         "_lingered",
         "_site",
         "_timer",
         "_transport",
+        "came",
         "peer",
     )
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, peer: Peer | None = None) -> None:
+        """``peer`` counts as ``opened`` already, and as ``closed`` when the connection is, once it
+        :attr:`came`. ``None``: whom the transport names, if the site lets them in.
+        """
+        self.came = False
+        """Whether there has been a connection: with TLS, after its handshake."""
+
+        self.peer = peer or Peer(None, tls=False)
+        self._counted = peer is not None
         self._site = site
         self._transport: asyncio.Transport | None = None
-        self.peer = Peer(None, tls=False)
         self._head = bytearray()
         self._lingered = 0
         self._busy = False  # an answer is being made
@@ -118,15 +127,17 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # Not every loop's transports are derived from asyncio's.
-        self._transport = transport = cast(asyncio.Transport, transport)
-        peername = transport.get_extra_info("peername")
-        address = parse_address(peername[0]) if isinstance(peername, tuple) else None
-        self.peer = Peer(address, tls=transport.get_extra_info("ssl_object") is not None)
-        if self._site.opened(self.peer):
-            self._site.requesting.add(self)
-            self._limit(self._site.head_timeout_s)
-        else:
-            transport.abort()
+        self._transport = cast(asyncio.Transport, transport)
+        if not self._counted:
+            peername = transport.get_extra_info("peername")
+            address = parse_address(peername[0]) if isinstance(peername, tuple) else None
+            self.peer = Peer(address, tls=transport.get_extra_info("ssl_object") is not None)
+            if not self._site.opened(self.peer):
+                self._transport.abort()
+                return
+        self.came = True
+        self._site.requesting.add(self)
+        self._limit(self._site.head_timeout_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._limit(None)

@@ -17,8 +17,6 @@ import asyncio
 import errno
 import gc
 import logging
-import os
-import socket
 import time
 from types import TracebackType
 from typing import Self
@@ -26,7 +24,7 @@ from typing import Self
 from .bus import Bus, MemoryBus
 from .dev import require_development, require_loopback
 from .health import Health
-from .http_connection import HttpConnection
+from .listening import Listener
 from .messages import Error
 from .metrics import Population
 from .net import url_host
@@ -39,15 +37,6 @@ from .switchboard import Switchboard
 from .tls import TlsError
 
 log = logging.getLogger(__name__)
-
-BACKLOG = 4096
-"""Connections that the kernel keeps while the event loop is busy."""
-
-ACCEPTS_PER_TURN = 4
-"""Connections that are taken in at once: who is in shall not wait for a crowd at the door."""
-
-SEND_BUFFER_BYTES = 128 * 1024
-"""What the kernel keeps for one client that does not read; it would grow to megabytes."""
 
 LOOK_AFTER_S = 1.0
 DRAIN_STEP_S = 0.05
@@ -97,7 +86,7 @@ class SignallingServer:
             self._bus, records=settings.records, resume_window_s=settings.resume_window_s
         )
         self._files = StaticFiles(settings.web_root)
-        self._server: asyncio.Server | None = None
+        self._listener: Listener | None = None
         self._port: int | None = None
         self._looking_after: asyncio.TimerHandle | None = None
 
@@ -122,29 +111,21 @@ class SignallingServer:
     async def start(self) -> None:
         """Bind and serve. Raises :class:`AddressInUse` or another :class:`BindError`."""
         settings = self._settings
-        loop = asyncio.get_running_loop()
         self._services = Services(settings, self._bus, self._switchboard)
         self._health = Health(self._services, self._bus)
         self._site = site = Site(self._services, self._health, self._files)
-        tls = settings.tls
+        listener = Listener(
+            site,
+            tls=None if settings.tls is None else settings.tls.context,
+            handshake_s=settings.hello_timeout_s,
+            shutdown_s=settings.close_timeout_s,
+        )
         try:
-            self._server = await loop.create_server(
-                lambda: HttpConnection(site),
-                settings.host or None,
-                settings.port,
-                backlog=ACCEPTS_PER_TURN,  # asyncio means both by it
-                ssl=None if tls is None else tls.context,
-                ssl_handshake_timeout=None if tls is None else settings.hello_timeout_s,
-                ssl_shutdown_timeout=None if tls is None else settings.close_timeout_s,
-            )
+            await listener.open(settings.host, settings.port)
         except OSError as error:
             raise _bind_error(settings, error) from error
-        for listening in self._server.sockets:
-            with socket.socket(fileno=os.dup(listening.fileno())) as same:
-                same.listen(BACKLOG)
-                # What is accepted inherits it.
-                same.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-        self._port = self._server.sockets[0].getsockname()[1]
+        self._listener = listener
+        self._port = listener.port
         settings.metrics.watch(self._population)
         self._look_after(time.monotonic())
         self._record("server.started")
@@ -156,7 +137,7 @@ class SignallingServer:
 
         Cancelling it leaves the rest to :meth:`close`.
         """
-        if self._server is None or self._health.draining:
+        if self._listener is None or self._health.draining:
             return
         self._health.draining = True
         self._settings.metrics.draining(True)
@@ -175,11 +156,11 @@ class SignallingServer:
 
     async def close(self) -> None:
         """Tell the clients, close their connections and wait until all have ended."""
-        if self._server is None:
+        if self._listener is None:
             return
-        server, self._server = self._server, None
+        listener, self._listener = self._listener, None
         self._health.draining = True
-        server.close()
+        listener.close()
         if self._looking_after is not None:
             self._looking_after.cancel()
         for connection in tuple(self._services.connections):
