@@ -20,6 +20,7 @@ class Process:
     """A program that speaks in lines of JSON."""
 
     def __init__(self, module: str, *arguments: str, cpu: int | None, nice: int = 0) -> None:
+        self._name = " ".join((module, *arguments[:1])) if len(arguments) > 1 else module
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             cwd=ROOT,
@@ -50,7 +51,7 @@ class Process:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"{self._process.args} ended with {self._process.wait()}")
+            raise RuntimeError(f"{self._name} ended with {self._process.wait()}")
         found: dict[str, Any] = json.loads(line)
         return found
 
