@@ -2,8 +2,8 @@
 same bytes, valid or not, however they come, are the same messages and the same end.
 
 Known to differ: this server does not look at what text says (whoever reads messages does), refuses
-what is too long before it has come and a length in more bytes than it needs, and lets a client close
-within a message (Autobahn's 7.1.5).
+what is too long before it has come, refuses a length in more bytes than it needs, and lets a client
+close within a message (Autobahn's 7.1.5).
 """
 
 import random
