@@ -13,7 +13,6 @@ at once: the member is away then, and gone only if it said so.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import math
 import secrets
@@ -25,12 +24,13 @@ import msgspec
 from structlog.contextvars import bind_contextvars
 
 from .bus import BusUnavailable
-from .identity import Identity, NotPermitted, TokenError, TokenExpired
+from .deadlines import Deadlines
+from .entrance import Entrance, Refusal, join_of
+from .identity import Identity
 from .jwks import KeysUnavailable
 from .limits import MessageKind, take
 from .messages import (
     CLOSE_CODES,
-    PROTOCOL_VERSION,
     Bye,
     Chat,
     ClientMessage,
@@ -54,17 +54,11 @@ from .messages import (
     Welcome,
     decode_client,
 )
-from .records import Record
-from .rooms import Join, Resume
 from .services import Services
 from .tracing import keep_report
 from .websocket import NORMAL_CLOSURE, WebSocket
 
 log = logging.getLogger(__name__)
-
-LEAST_NOTICE_S = 0.5
-
-_NAME_CHARACTERS = 64
 
 _KINDS: dict[type[msgspec.Struct], MessageKind] = {
     **dict.fromkeys(get_args(Relayed), "relay"),
@@ -85,27 +79,21 @@ class Connection:
     """One client. Implements :class:`.switchboard.Client` and :class:`.websocket.Receiver`."""
 
     __slots__ = (
-        "_address",
         "_blocked_left",
         "_buckets",
+        "_deadlines",
         "_ended",
+        "_entrance",
         "_hello",
         "_identity",
         "_inbox",
         "_inbox_bytes",
         "_leave_reason",
-        "_notice_at",
         "_offences_full_at",
-        "_ping_at",
         "_ping_sent_at",
         "_pings",
-        "_pong_by",
         "_secret",
         "_services",
-        "_stalled_by",
-        "_timer",
-        "_timer_at",
-        "_token_ends_at",
         "_traceparent",
         "_websocket",
         "_when_closed",
@@ -131,7 +119,7 @@ class Connection:
 
         self._services = services
         self._websocket = websocket
-        self._address = address
+        self._entrance = Entrance(services, address)
         self._when_closed = when_closed
         self._hello: Hello | None = None
         self._identity: Identity | None = None
@@ -145,19 +133,13 @@ class Connection:
         self._inbox_bytes = 0
         self._buckets: dict[MessageKind, float] = {}
         self._offences_full_at = 0.0
-        now = services.now()
         self._pings = 0
         self._ping_sent_at = math.inf
-        self._ping_at = math.inf
-        self._pong_by = now + services.settings.hello_timeout_s
-        self._stalled_by = math.inf
         self._blocked_left = 0
-        self._notice_at = math.inf
-        self._token_ends_at = math.inf
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = math.inf
+        self._deadlines = Deadlines(services.now, self._wake)
+        self._deadlines.pong = services.now() + services.settings.hello_timeout_s
         services.came(self)
-        self._arm()
+        self._deadlines.arm()
 
     @property
     def _log(self) -> logging.LoggerAdapter[logging.Logger]:
@@ -186,7 +168,7 @@ class Connection:
         websocket = self._websocket
         if not websocket.send(frame):
             self._too_slow()
-        elif websocket.blocked and self._stalled_by == math.inf:
+        elif websocket.blocked and self._deadlines.stalled == math.inf:
             self._watch_stall()
 
     def send(self, message: ServerMessage) -> None:
@@ -270,7 +252,7 @@ class Connection:
         self._services.metrics.rtt(self.rtt_s)
         self._ping_sent_at = math.inf
         if self._hello is not None:
-            self._pong_by = math.inf
+            self._deadlines.pong = math.inf
 
     def closed(self, code: int) -> None:
         self._end()
@@ -283,7 +265,7 @@ class Connection:
         """Handle a message as far as that goes without waiting; returns the rest, if any."""
         try:
             return self._handle(message, now)
-        except _Refusal as refusal:
+        except Refusal as refusal:
             self.close(refusal.error)
         except BusUnavailable as error:
             self._cannot_serve(error)
@@ -301,7 +283,7 @@ class Connection:
                 more = self._handle(message, self._services.now())
                 if more is not None:
                     await more
-        except _Refusal as refusal:
+        except Refusal as refusal:
             self.close(refusal.error)
         except (BusUnavailable, KeysUnavailable) as error:
             self._cannot_serve(error)
@@ -324,19 +306,19 @@ class Connection:
             self._websocket.pause_reading()
 
     def _handle(self, frame: bytes, now: float) -> Coroutine[Any, Any, None] | None:
-        """Raises :class:`_Refusal` and :class:`BusUnavailable`."""
+        """Raises :class:`Refusal` and :class:`BusUnavailable`."""
         try:
             message = decode_client(frame)
         except MessageTooLarge as error:
-            raise _Refusal("too-large", str(error)) from error
+            raise Refusal("too-large", str(error)) from error
         except MessageError as error:
-            raise _Refusal("bad-message", str(error)) from error
+            raise Refusal("bad-message", str(error)) from error
         services, kind = self._services, type(message)
         services.metrics.received(_TAGS[kind], len(frame))
         hello = self._hello
         if hello is None:
             if kind is not Hello:
-                raise _Refusal("bad-message", "the first message must be a hello")
+                raise Refusal("bad-message", "the first message must be a hello")
             return self._greet(message)  # type: ignore[arg-type]
         counted = _KINDS.get(kind)
         if counted is not None and not (counted == "relay" and self.role == "host"):
@@ -374,116 +356,51 @@ class Connection:
     async def _greet(self, hello: Hello) -> None:
         services = self._services
         settings = services.settings
-        if hello.version != PROTOCOL_VERSION:
-            text = f"this server speaks version {PROTOCOL_VERSION} of the protocol"
-            raise _Refusal("version", text)
         # For the lines of those that are asked below, within this task.
         self._traceparent = hello.traceparent
         bind_contextvars(**self._ids(), room=hello.room)
         span = settings.tracer.start("signalling.join", parent=hello.traceparent)
         with span:
             span.set("room", hello.room)
-            identity = await self._verify(hello.token)
-            role = identity.role_for(hello.room, hello.role)
-            if role is None:
-                self._failed("forbidden", 0.2)
-                raise _forbidden(hello)
-            services.metrics.authenticated()
-            self._require_room(hello.room, identity.subject)
+            identity, role = await self._entrance.admit(hello)
             marks = await settings.relations.marks(identity, hello.room)
             if self._ended:
                 return
             self._enter(hello, identity, role)
             self._secret = secrets.token_urlsafe(24)
-            resume = hello.resume
-            join = Join(
+            join = join_of(
+                hello,
+                identity,
+                role,
                 link=self.link,
-                at=services.unix_time(),
-                subject=identity.subject,
-                role=role,
-                name=_printable(identity.name or hello.name),
-                seat=hello.seat,
-                secret_hash=_hash(self._secret),
+                secret=self._secret,
                 marks=marks,
-                resume=None
-                if resume is None
-                else Resume(resume.peer, _hash(resume.secret), resume.seq),
+                at=services.unix_time(),
                 traceparent=span.traceparent,
             )
             await services.switchboard.join(hello.room, join, self)
         self._log.info("joined room=%s role=%s link=%s", hello.room, role, self.link)
-
-    def _require_room(self, room: str, subject: str) -> None:
-        """Raises :class:`_Refusal` when there is no room for this user, or for another room."""
-        services, limits = self._services, self._services.settings.limits
-        if wait := services.limiter.take("user.join", subject, services.now()):
-            services.metrics.refused("user.join")
-            text = "you are joining too often"
-            raise _Refusal("rate-limited", text, retry=True, retry_after_s=wait)
-        if room not in services.rooms and len(services.rooms) >= limits.max_rooms:
-            services.metrics.refused("rooms")
-            raise _Refusal("room-full", "this server has no place for another room", retry=True)
-        if not services.users.has_place(subject):
-            services.metrics.refused("user.connections")
-            text = "you are here too often already: close another window first"
-            raise _Refusal("rate-limited", text)
 
     def _enter(self, hello: Hello, identity: Identity, role: Role) -> None:
         services = self._services
         services.users.enter(identity.subject)
         services.rooms.enter(hello.room)
         self._hello, self._identity, self.role = hello, identity, role
-        self._pong_by = math.inf
-        now = services.now()
-        self._ping_at = now + services.settings.ping_interval_s
-        self._expect_token_end(identity, now)
-        self._arm()
-
-    async def _verify(self, token: str) -> Identity:
-        services = self._services
-        if wait := services.backoff.wait(self._address, services.now()):
-            services.metrics.refused("address.failures")
-            text = "too many bad tokens came from your address"
-            raise _Refusal("rate-limited", text, retry=True, retry_after_s=wait)
-        try:
-            return await services.verifier.verify(token)
-        except TokenExpired as error:
-            self._failed("token-expired", 0.2)
-            raise _Refusal("token-expired", str(error)) from error
-        except NotPermitted as error:
-            self._failed("forbidden", 0.2)
-            raise _Refusal("forbidden", str(error)) from error
-        except TokenError as error:
-            self._failed("bad-token", 1.0)
-            raise _Refusal("bad-token", str(error)) from error
-
-    def _failed(self, reason: str, weight: float) -> None:
-        """Count a token that does not let in. One that once did weighs little: tabs wake up."""
-        services = self._services
-        services.backoff.fail(self._address, services.now(), weight)
-        services.metrics.auth_failed(reason)
-        record = Record(type="auth.failed", at=services.unix_time(), data={"reason": reason})
-        services.settings.records.put(record)
+        self._deadlines.pong = math.inf
+        self._deadlines.ping = services.now() + services.settings.ping_interval_s
+        self._expect_token_end(identity)
 
     async def _renew(self, token: str) -> None:
         hello, identity = self._hello, self._identity
         assert hello is not None
         assert identity is not None
         bind_contextvars(**self._ids())
-        fresh = await self._verify(token)
-        if fresh.subject != identity.subject:
-            raise _Refusal("bad-token", "the fresh token is somebody else's")
-        if fresh.role_for(hello.room, hello.role) is None:
-            raise _forbidden(hello)
-        if self.role not in fresh.roles:
-            text = f"the fresh token does not make you a {self.role} any more: join again"
-            raise _Refusal("forbidden", text, retry=True)
+        fresh = await self._entrance.readmit(token, hello, identity, self.role)
         if self._ended:
             return
         self._identity = fresh
-        self._expect_token_end(fresh, self._services.now())
-        self._arm()
-        self.send(TokenAccepted(self._token_left_s()))
+        self._expect_token_end(fresh)
+        self.send(TokenAccepted(self._deadlines.token_left_s()))
 
     def _record_spans(self, trace: Trace) -> None:
         services = self._services
@@ -529,8 +446,8 @@ class Connection:
 
     def _watch_stall(self) -> None:
         self._blocked_left = self._websocket.unwritten_bytes
-        self._stalled_by = self._services.now() + self._services.settings.write_timeout_s
-        self._arm()
+        self._deadlines.stalled = self._services.now() + self._services.settings.write_timeout_s
+        self._deadlines.arm()
 
     def _too_slow(self) -> None:
         """It gets what is on its way, and the reason; the rest is forgotten."""
@@ -541,51 +458,37 @@ class Connection:
 
     # Deadlines -----------------------------------------------------------------------------------
 
-    def _arm(self) -> None:
-        """Wake up at the next deadline."""
-        due = min(
-            self._ping_at, self._pong_by, self._stalled_by, self._notice_at, self._token_ends_at
-        )
-        if due >= self._timer_at and self._timer is not None:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_at = due
-        left_s = max(0.0, due - self._services.now())
-        self._timer = asyncio.get_running_loop().call_later(left_s, self._wake)
-
     def _wake(self) -> None:
-        self._timer = None
         services, now = self._services, self._services.now()
         settings = services.settings
-        if now >= self._token_ends_at:
+        if now >= self._deadlines.token:
             text = "the token has expired: get a new one and join again"
             self.close(Error("token-expired", text))
-        elif now >= self._pong_by:
+        elif now >= self._deadlines.pong:
             if self._hello is None:
                 self._fail("timeout", "no hello came in time", retry=True)
             else:
                 self._drop("idle", "did not answer a ping")
-        elif now >= self._stalled_by:
+        elif now >= self._deadlines.stalled:
             self._look_at_stall(now)
         if self._ended:
             return
-        if now >= self._notice_at:
-            self._notice_at = math.inf
-            self.send(TokenExpiring(self._token_left_s()))
-        if now >= self._ping_at:
-            self._ping_at = now + settings.ping_interval_s
-            if self._pong_by == math.inf:
+        if now >= self._deadlines.notice:
+            self._deadlines.notice = math.inf
+            self.send(TokenExpiring(self._deadlines.token_left_s()))
+        if now >= self._deadlines.ping:
+            self._deadlines.ping = now + settings.ping_interval_s
+            if self._deadlines.pong == math.inf:
                 self._ping(settings.ping_timeout_s)
-        self._arm()
+        self._deadlines.arm()
 
     def _look_at_stall(self, now: float) -> None:
         left = self._websocket.unwritten_bytes
         if not self._websocket.blocked:
-            self._stalled_by = math.inf
+            self._deadlines.stalled = math.inf
         elif left < self._blocked_left:
             self._blocked_left = left
-            self._stalled_by = now + self._services.settings.write_timeout_s
+            self._deadlines.stalled = now + self._services.settings.write_timeout_s
         else:
             self._drop("slow", "reads too slowly")
 
@@ -593,20 +496,14 @@ class Connection:
         now = self._services.now()
         self._pings = (self._pings + 1) % 2**32
         self._ping_sent_at = now
-        self._pong_by = min(self._pong_by, now + timeout_s)
+        self._deadlines.pong = min(self._deadlines.pong, now + timeout_s)
         self._websocket.ping(self._pings.to_bytes(4, "big"))
-        self._arm()
+        self._deadlines.arm()
 
-    def _expect_token_end(self, identity: Identity, now: float) -> None:
+    def _expect_token_end(self, identity: Identity) -> None:
         left_s = max(0.0, identity.expires_at - self._services.unix_time())
-        self._token_ends_at = now + left_s
-        # Half of what is left at the latest: who answers with the same token is asked again, and
-        # ever sooner, but not for ever.
-        notice_s = min(self._services.settings.token_notice_s, left_s / 2)
-        self._notice_at = self._token_ends_at - notice_s if notice_s >= LEAST_NOTICE_S else math.inf
-
-    def _token_left_s(self) -> float:
-        return max(0.0, self._token_ends_at - self._services.now())
+        self._deadlines.expect_token_end(left_s, self._services.settings.token_notice_s)
+        self._deadlines.arm()
 
     # The end -------------------------------------------------------------------------------------
 
@@ -634,9 +531,7 @@ class Connection:
             return
         self._ended = True
         self._inbox = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._deadlines.close()
         if self._worker is None and self._hello is not None:
             self._services.run(self._leave())
 
@@ -651,21 +546,6 @@ class Connection:
         await self._services.switchboard.leave(hello.room, self.link, self._leave_reason)
         reason = self._leave_reason
         log_of_member.info("left room=%s link=%s reason=%s", hello.room, self.link, reason)
-
-
-class _Refusal(Exception):
-    """Ends the connection with an error."""
-
-    def __init__(
-        self, code: ErrorCode, text: str, *, retry: bool = False, retry_after_s: float = 0.0
-    ) -> None:
-        super().__init__(text)
-        self.error = Error(code, text, retry, retry_after_s=round(retry_after_s, 3))
-
-
-def _forbidden(hello: Hello) -> _Refusal:
-    text = f"the token does not let you into room {hello.room} as {hello.role}"
-    return _Refusal("forbidden", text)
 
 
 def _run_now(work: Coroutine[Any, Any, None]) -> None:
@@ -688,12 +568,3 @@ def _tag_of(frame: bytes) -> str:
     if name is None:
         _tags[tag] = name = tag.decode()
     return name
-
-
-def _hash(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
-
-
-def _printable(name: str) -> str:
-    """Names are shown to people, on terminals too: no control characters."""
-    return "".join(character for character in name if character.isprintable())[:_NAME_CHARACTERS]
