@@ -2,7 +2,6 @@
  * packets. */
 #include "path_simulation.h"
 
-
 #define MS SIMULATION_MS
 #define S  SIMULATION_S
 
