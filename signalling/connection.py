@@ -247,6 +247,10 @@ class Connection:
 
     def ponged(self, payload: bytes) -> None:
         if self._ping_sent_at == math.inf or payload != self._pings.to_bytes(4, "big"):
+            # Nobody asked for it: costs as much as a ping.
+            now = self._services.now()
+            if wait := self._take("ping", now):
+                self._refuse("ping", wait, now)
             return
         self.rtt_s = self._services.now() - self._ping_sent_at
         self._services.metrics.rtt(self.rtt_s)
@@ -322,7 +326,9 @@ class Connection:
             return self._greet(message)  # type: ignore[arg-type]
         counted = _KINDS.get(kind)
         if counted is not None and not (counted == "relay" and self.role == "host"):
-            if wait := self._take(counted, now):
+            # What is handed on lands with one other, whose line may be thin: by the KiB.
+            cost = len(frame) / 1024 if counted == "relay" else 1.0
+            if wait := self._take(counted, now, max(1.0, cost)):
                 self._refuse(counted, wait, now, getattr(message, "id", ""))
                 return None
             if counted in ("request", "chat") and not self._user_may(counted, message, now):
@@ -415,11 +421,11 @@ class Connection:
 
     # Limits --------------------------------------------------------------------------------------
 
-    def _take(self, kind: MessageKind, now: float) -> float:
-        """Seconds to wait, or 0."""
+    def _take(self, kind: MessageKind, now: float, cost: float = 1.0) -> float:
+        """Seconds to wait, or 0. What costs more than there can be costs all of it."""
         buckets = self._buckets
         limit = self._services.settings.limits.rates[kind]
-        full_at, wait = take(limit, buckets.get(kind, 0.0), now)
+        full_at, wait = take(limit, buckets.get(kind, 0.0), now, min(cost, limit.burst))
         if not wait:
             buckets[kind] = full_at
         return wait

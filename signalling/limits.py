@@ -54,7 +54,8 @@ RATES: Mapping[Kind, Limit] = {
     "user.join": Limit(2, 60),
     "user.request": Limit(20, 100),
     "user.chat": Limit(1, 10),
-    # An offer, an answer and a dozen candidates, again after each change of network.
+    # An offer, an answer and a dozen candidates, again after each change of network; one for each
+    # KiB of a message.
     "relay": Limit(50, 300),
     # The same with every viewer; a thousand of them may come at once.
     "host-relay": Limit(2_000, 40_000),

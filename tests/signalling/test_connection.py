@@ -15,6 +15,7 @@ from signalling.http_connection import HttpConnection
 from signalling.identity import Identity
 from signalling.limits import RATES, Limit, Limits
 from signalling.messages import (
+    Answer,
     Candidate,
     Chat,
     Done,
@@ -96,6 +97,31 @@ async def test_a_flood_of_pings_is_not_answered_for_ever(start):
                 await viewer.websocket.ping()
         messages, code = await viewer.end()
         assert (messages[-1].code, code) == ("rate-limited", 4429)
+
+
+async def test_a_flood_of_pongs_that_nobody_asked_for_ends_the_connection(start):
+    server = await start(limits=rates(ping=Limit(0.1, 3)))
+    async with member(server, "viewer") as viewer:
+        with contextlib.suppress(ConnectionClosed):
+            for _ in range(50):
+                await viewer.websocket.pong()
+        messages, code = await viewer.end()
+        assert (messages[-1].code, code) == ("rate-limited", 4429)
+
+
+async def test_what_one_sends_to_another_is_counted_by_the_kib(start):
+    """Or a viewer could fill the host's line, and have it put out for reading too slowly."""
+    server = await start(limits=rates(relay=Limit(0.1, 40)))
+    async with member(server, "host") as host, member(server, "viewer") as viewer:
+        await host.receive()
+        peer = host.welcome.peer
+        await viewer.send(Answer(peer, "s" * 20 * 1024), Answer(peer, "s" * 20 * 1024))
+        refused = await viewer.receive()
+        assert (refused.code, refused.retry) == ("rate-limited", True)
+        assert 1.0 < refused.retry_after_s < 2.0  # for the tenth of a KiB that is missing
+        await viewer.send(Candidate(peer, "candidate:1"))  # small ones still fit
+        assert len((await host.receive()).sdp) == 20 * 1024
+        assert (await host.receive()).candidate == "candidate:1"
 
 
 async def test_a_user_has_so_many_connections_and_no_more(start):
