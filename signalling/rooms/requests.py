@@ -157,6 +157,10 @@ def _ban(room: Membership, member: Member, request: Ban) -> Done:
     state, subject = room.state, target.subject
     if subject == member.subject:
         raise Refusal("forbidden", "you cannot ban yourself")
+    for other in state.members.values():
+        # By another of their sessions nobody keeps out whom they may not act on.
+        if other.subject == subject and other.role not in UNBANNABLE:
+            _check_may(member, other, MAY_ACT_ON, "ban")
     if len(state.bans) >= MAX_BANS and subject not in state.bans:
         raise Refusal("conflict", f"{MAX_BANS} are kept out already: let some come again first")
     until = _until(room, request.for_s)

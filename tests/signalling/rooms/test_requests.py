@@ -289,6 +289,15 @@ def test_a_ban_takes_no_host_along(party, host, viewer, role):
     assert party.room.host.peer == "h"
 
 
+def test_a_moderator_keeps_no_other_out_by_another_of_its_sessions(party, host):
+    one, two = party.join("one", "moderator"), party.join("two", "moderator")
+    party.join("tab", subject=two.subject)
+    assert one.ask(Ban("tab", id="1")).code == "forbidden"
+    assert party.room.state.bans == {}
+    assert host.ask(Ban("tab", id="2")) == Done("2")
+    assert two.error.code == "banned"
+
+
 def test_it_is_on_record_who_put_whom_out(party, host, viewer):
     host.ask(Kick("v", id="1"))
     host.ask(Configure(policy="approval", id="2"))

@@ -23,7 +23,7 @@ from signalling.messages import (
     Waiting,
     Welcome,
 )
-from signalling.rooms import Away, Join, Leave, Resume, Room, Say, Tick
+from signalling.rooms import Away, Greet, Join, Leave, Resume, Room, Say, Tick
 
 from .party import Party, hashed
 
@@ -318,6 +318,30 @@ def test_a_session_is_only_for_who_began_it(party, host, wrong):
     viewer.come_back(**wrong)
     assert (viewer.welcomes[-1].resumed, viewer.welcomes[-1].peer) == (False, "v-2")
     assert party.room.state.members["v"].away_since is not None
+
+
+def test_nobody_is_let_in_by_a_session_that_waits(party, host):
+    host.ask(Configure(policy="approval", id="1"))
+    waiting = party.join("w")
+    state = party.room.state.members["w"]
+    resume = Resume("w", state.secrets[0], 0)
+    effects = party.room.apply(
+        Join(link="w-2", at=party.at, subject=waiting.subject, role="viewer", resume=resume)
+    )
+    assert not any(isinstance(effect, Greet) for effect in effects)
+    assert party.room.state.members["w-2"].waiting
+
+
+def test_who_came_back_and_is_away_again_keeps_no_other_in(party, host):
+    one, other = party.join("one"), party.join("other")
+    one.drop()
+    other.drop()
+    party.pass_time(20)
+    one.come_back()
+    one.drop()
+    party.pass_time(15)
+    assert "other" not in party.room.state.members
+    assert "one" in party.room.state.members
 
 
 def test_a_viewer_is_no_host_by_the_hosts_own_session(party, host):
