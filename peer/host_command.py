@@ -119,6 +119,7 @@ async def _run(options: argparse.Namespace) -> None:
             asyncio.to_thread(_import_engine),
         )
         from peer.invitation_links import WORDS, InvitationLinks, page_of
+        from peer.room_options import first_settings, room_settings
         from peer.signalling_client import SignallingClient, SignallingClientSettings
         from peer.status import HostScript, Streaming
         from peer.status_faces import face_for
@@ -133,6 +134,7 @@ async def _run(options: argparse.Namespace) -> None:
                 token=address.tokens["host"] if address else options.token,
                 room=options.room,
                 name=socket.gethostname()[:64],
+                room_settings=first_settings(room_settings(options)),
                 region=options.turn_region,
             ),
             fresh_token=options.token_source,

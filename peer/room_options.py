@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import get_args
 
-from msgspec import convert
+from msgspec import UNSET, convert
 
 from peer import option_values as values
-from signalling.messages import Configure, ControlPolicy, Policy
+from signalling.messages import Configure, ControlPolicy, Policy, RoomSettings
 
 _SETTINGS = {
     "policy": "policy",
@@ -73,3 +73,13 @@ def room_settings(options: argparse.Namespace) -> Configure:
         if value is not None and value is not False
     }
     return convert(changes, Configure)
+
+
+def first_settings(changes: Configure) -> RoomSettings | None:
+    """A room that nobody has set up, with these changes; ``None``: there are none."""
+    given = {
+        name: value
+        for name in RoomSettings.__struct_fields__
+        if (value := getattr(changes, name)) is not UNSET
+    }
+    return RoomSettings(**given) if given else None

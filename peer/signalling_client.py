@@ -271,6 +271,7 @@ class SignallingClient:
             settings.role,
             name=settings.name,
             seat=self.seat,
+            settings=settings.room_settings,
             resume=Resume(session.peer, session.secret, self._seq) if session else None,
             traceparent=settings.traceparent,
             region=settings.region,

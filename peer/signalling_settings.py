@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from signalling.messages import Role
+from signalling.messages import Role, RoomSettings
 
 TokenSource = Callable[[], Awaitable[str]]
 """Returns a token that is good now; raises :class:`TokenUnavailable` when there is none now."""
@@ -33,6 +33,9 @@ class SignallingClientSettings:
     role: Role = "host"
     name: str = ""
     """Shown to the others."""
+
+    room_settings: RoomSettings | None = None
+    """Of a host: how its room is run from the start, where nobody has chosen anything yet."""
 
     traceparent: str = ""
     """The W3C trace context that the connection is a part of."""

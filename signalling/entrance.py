@@ -129,6 +129,7 @@ def join_of(
         seat=hello.seat,
         secret_hash=_hash(secret),
         marks=marks,
+        settings=hello.settings if role == "host" else None,
         resume=None if resume is None else Resume(resume.peer, _hash(resume.secret), resume.seq),
         traceparent=traceparent,
     )

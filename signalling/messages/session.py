@@ -54,6 +54,10 @@ class Hello(Message, tag="hello", frozen=True):
     seat: Seat = ""
     """Of a viewer that comes back: the ``seat`` of the offer that its session began with."""
 
+    settings: RoomSettings | None = None
+    """Of a host: how the room is run from the start, where nobody has chosen anything yet. Who came
+    before and is not let in by its policy is put out."""
+
     resume: Resume | None = None
     """Go on with an earlier session. Where that is not possible, a new one begins."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from ..messages import BanEntry, Policy, RoomSettings
+from ..messages import BanEntry, Error, Policy, RoomSettings
 from .events import Join, Mark
 from .permissions import STAFF, UNBANNABLE
 from .refusal import Refusal
@@ -56,8 +56,7 @@ def judge(
         raise Refusal("room-locked", "the room is locked: nobody new comes in now", retry=True)
     if settings.policy != "open" and not ADMITTING[settings.policy] & join.marks:
         if settings.policy != "approval":
-            text = f"this room is not open to everyone: {_WANTED[settings.policy]}"
-            raise Refusal("not-admitted", text)
+            raise Refusal("not-admitted", _closed_words(settings.policy))
         if waiting >= MAX_WAITING:
             raise Refusal("room-full", "too many wait to be let in: try again later", retry=True)
         return "waits"
@@ -75,3 +74,14 @@ def refuse_if_full(settings: RoomSettings, guests: int) -> None:
     """Raises :class:`.Refusal` when there is no place for one more guest."""
     if settings.capacity and guests >= settings.capacity:
         raise Refusal("room-full", f"all {settings.capacity} places are taken", retry=True)
+
+
+def not_admitted(policy: Policy) -> Error:
+    """Why someone has to go whom the room's new policy does not let in."""
+    if policy == "approval":
+        return Error("not-admitted", "the host lets people in one by one: knock again", retry=True)
+    return Error("not-admitted", _closed_words(policy))
+
+
+def _closed_words(policy: Policy) -> str:
+    return f"this room is not open to everyone: {_WANTED[policy]}"

@@ -15,6 +15,7 @@ from ..messages import (
     Waiting,
     Welcome,
 )
+from .admission import ADMITTING, not_admitted
 from .desk import Desk
 from .effects import Announce, Close, Greet
 from .events import Join
@@ -43,6 +44,7 @@ class Membership(Desk):
             token_role=join.role,
             name=join.name,
             seat=join.seat,
+            marks=tuple(sorted(join.marks)),
             secrets=(join.secret_hash,),
             window_s=join.window_s,
             traceparent=join.traceparent,
@@ -232,7 +234,18 @@ class Membership(Desk):
         self.handover().fit()
         self.delivery.record("room.closed")
 
-    def put_out(self, member: Member, error: Error, actor: Member) -> None:
+    def review(self, host_subject: str) -> None:
+        """Puts out who came in before the room had this policy, and is not let in by it."""
+        policy = self.state.settings.policy
+        if policy == "open":
+            return
+        for member in tuple(self.state.members.values()):
+            known = member.role in STAFF or member.subject == host_subject
+            if known or member.waiting or ADMITTING[policy] & set(member.marks):
+                continue
+            self.put_out(member, not_admitted(policy), None)
+
+    def put_out(self, member: Member, error: Error, actor: Member | None) -> None:
         """The member is put out: told why, its connection ended."""
         self.delivery.effect(Close(member.link, error))
         self.remove(member, "kicked", actor)

@@ -193,7 +193,10 @@ class Room:
         if host is not None:
             membership.remove(host, "lost")
         if join.settings is not None:
+            policy = membership.state.settings.policy
             membership.begin_with(join.settings)
+            if membership.state.settings.policy != policy:
+                membership.review(join.subject)
         membership.enter(join)
 
     def _join_as_guest(self, join: Join) -> None:

@@ -6,8 +6,9 @@ import msgspec
 
 from ..messages import BanEntry, Capability, ChatMessage, Control, Role, RoomSettings, ServerMessage
 from .effects import RoomCard
+from .events import Mark
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 """Grows with every change of what is in this file, or of what it means."""
 
 
@@ -38,6 +39,9 @@ class Member(msgspec.Struct, kw_only=True):
     joined_at: float
     joined_seq: int
     """The room's number when they came in: what is older is not theirs."""
+
+    marks: tuple[Mark, ...] = ()
+    """What is known of them (:data:`.events.Mark`), in alphabetical order."""
 
     evicted_seq: int = 0
     """The greatest number of what was theirs and is forgotten."""

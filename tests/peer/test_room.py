@@ -12,6 +12,7 @@ import pytest
 from peer.grants import Release
 from peer.host import Host, HostSettings
 from peer.requests import RequestRefused
+from peer.room_options import first_settings
 from peer.signalling_client import (
     ClientState,
     SignallingClient,
@@ -30,6 +31,7 @@ from signalling.messages import (
     Controls,
     Offer,
     Role,
+    RoomSettings,
     ServerMessage,
     Waiting,
     Welcome,
@@ -91,17 +93,26 @@ class Den:
         self.running: asyncio.Task[None]
 
     async def open(self, room: Configure | None = None, window_s: float = 30.0) -> None:
+        await self.serve(window_s)
+        await self.cast(room)
+
+    async def serve(self, window_s: float = 30.0) -> None:
+        """Start the servers."""
         for _ in range(2):
             settings = SignallingSettings(
                 verifier=self.issuer.verifier(), port=0, resume_window_s=window_s
             )
             server = SignallingServer(settings, bus=self.bus)
             self.servers.append(await self.stack.enter_async_context(server))
+
+    async def cast(self, room: Configure | None = None) -> None:
+        """Start the host."""
+        room = room or Configure()
         self.host = Host(
             cast(Any, Track()),
             cast(Any, FakeHub()),
-            self.client("host"),
-            HostSettings(room=room or Configure(), report_interval_s=0.02),
+            self.client("host", first_settings(room)),
+            HostSettings(room=room, report_interval_s=0.02),
             on_release=self.released.append,
             on_report=lambda _: self.moved.set(),
             on_welcome=self.welcomes.put_nowait,
@@ -115,7 +126,7 @@ class Den:
         self.connections.append(FakeConnection(events, settings))
         return self.connections[-1]
 
-    def client(self, role: Role) -> SignallingClient:
+    def client(self, role: Role, settings: RoomSettings | None = None) -> SignallingClient:
         first, second = (server.websocket_url for server in self.servers)
         return SignallingClient(
             SignallingClientSettings(
@@ -124,6 +135,7 @@ class Den:
                 token=self.issuer.mint(f"sub-{role}-{len(self.connections)}", "den", role),
                 room="den",
                 role="host" if role == "host" else "viewer",
+                room_settings=settings,
                 first_delay_s=0.01,
             )
         )
@@ -229,6 +241,20 @@ async def test_who_waits_is_let_in_or_not_by_the_host(den: Den) -> None:
         await asyncio.wait_for(eve.reading, 10)
     assert refused.value.code == "not-admitted"
     assert len(den.connections) == 1
+
+
+async def test_who_came_before_the_host_waits_too(den: Den) -> None:
+    await den.serve()
+    eve = Guest(den.client("viewer"))
+    den.stack.push_async_callback(eve.client.close)
+    await eve.wait(Welcome)
+    await den.cast(Configure(policy="approval"))
+    door = (await eve.wait(Waiting)).peer
+    await den.until(lambda: door in den.host.room.members)
+    assert den.connections == []
+    assert eve.all(Offer) == []
+    await den.host.admit(door)
+    await eve.wait(Offer)
 
 
 async def test_a_hosts_lost_link_costs_nothing(den: Den) -> None:

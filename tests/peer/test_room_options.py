@@ -6,8 +6,8 @@ import pytest
 from msgspec import UNSET
 
 from peer.cli import build_parser, main
-from peer.room_options import room_settings
-from signalling.messages import Configure
+from peer.room_options import first_settings, room_settings
+from signalling.messages import Configure, RoomSettings
 
 
 def settings(*words: str) -> Configure:
@@ -38,6 +38,13 @@ def test_every_option_is_a_setting() -> None:
     )
     assert settings(*words.split()) == wanted
     assert UNSET not in [getattr(wanted, name) for name in Configure.__struct_fields__]
+
+
+def test_a_new_room_begins_with_what_is_said() -> None:
+    assert first_settings(settings()) is None
+    assert first_settings(settings("--policy", "approval", "--pads", "2")) == RoomSettings(
+        policy="approval", pads=2
+    )
 
 
 def test_none_is_a_number_too() -> None:

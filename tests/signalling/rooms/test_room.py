@@ -3,6 +3,7 @@
 import pytest
 
 from signalling.messages import (
+    Admit,
     Answer,
     Ban,
     Candidate,
@@ -100,6 +101,47 @@ def test_a_hosts_settings_count_where_nobody_has_chosen_any(party):
     party.join("h", "host", settings=RoomSettings(title="first")).leave()
     party.join("h2", "host", settings=RoomSettings(title="second"))
     assert party.room.state.settings.title == "first"
+
+
+@pytest.mark.parametrize(
+    ("policy", "stays", "again"),
+    [
+        ("open", {"v", "f", "i", "p"}, None),
+        ("approval", {"i"}, True),
+        ("followers", {"f", "i"}, False),
+        ("invite", {"i"}, False),
+    ],
+)
+def test_who_came_before_the_host_is_judged_by_its_policy(party, policy, stays, again):
+    guests = {
+        "v": party.join("v"),
+        "f": party.join("f", marks=frozenset({"follower"})),
+        "i": party.join("i", marks=frozenset({"invite"})),
+        "p": party.join("p", "player"),
+    }
+    own, moderator = party.join("o", subject="host"), party.join("m", "moderator")
+    guests["p"].drop()
+    host = party.join("h", "host", subject="host", settings=RoomSettings(policy=policy))
+    assert party.room.state.members.keys() == stays | {"o", "m", "h"}
+    assert set(host.welcomes[0].peers) == stays | {"o", "m"}
+    assert own.error is None
+    assert moderator.error is None
+    for name, guest in guests.items():
+        if name in stays or name == "p":
+            assert guest.error is None
+        else:
+            assert (guest.error.code, guest.error.retry) == ("not-admitted", again)
+
+
+def test_a_host_that_comes_again_puts_nobody_out(party):
+    settings = RoomSettings(policy="approval")
+    host = party.join("h", "host", settings=settings)
+    guest = party.join("v")
+    host.ask(Admit("v", id="1"))
+    host.leave()
+    party.join("h2", "host", settings=settings)
+    assert guest.error is None
+    assert "v" in party.room.state.members
 
 
 def test_a_host_brings_its_settings_for_all_that_the_staff_has_not_chosen(party):
