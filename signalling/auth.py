@@ -36,6 +36,7 @@ from .identity import (
     TokenVerifier,
 )
 from .jwks import KeySet, KeysUnavailable, UnknownKey, key_source
+from .messages.fields import MAX_SUBJECT
 
 __all__ = [
     "AccessRules",
@@ -236,6 +237,10 @@ class TokenReader:
                 raise TokenError("the token is not valid: it was made for another audience (aud)")
         if not isinstance(claims.get("sub"), str) or not claims["sub"]:
             raise TokenError("the token names nobody (sub)")
+        if len(claims["sub"]) > MAX_SUBJECT:
+            raise TokenError(
+                f"the token names a bearer of over {MAX_SUBJECT} characters (sub)"
+            )
         self._check_party(claims.get("azp"))
 
     def _check_party(self, party: Any) -> None:

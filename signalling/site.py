@@ -125,7 +125,11 @@ class Site:
         key = accept_key(request)
         if key is None:
             text = "This is a WebSocket: it takes an opening handshake of RFC 6455."
-            fields = (("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"))
+            fields = (
+                ("Connection", "Upgrade"),
+                ("Upgrade", "websocket"),
+                ("Sec-WebSocket-Version", "13"),
+            )
             return Response.words(HTTPStatus.UPGRADE_REQUIRED, text, *fields)
         if not self._origin_allowed(request):
             self._services.metrics.refused("origin")

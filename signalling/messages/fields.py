@@ -14,7 +14,8 @@ Role = Literal["admin", "host", "moderator", "player", "viewer"]
 Token = Annotated[str, Meta(max_length=8192)]
 RoomName = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"\A[A-Za-z0-9_-]+\Z")]
 PeerId = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"\A[A-Za-z0-9_-]+\Z")]
-Subject = Annotated[str, Meta(min_length=1, max_length=256)]
+MAX_SUBJECT = 256
+Subject = Annotated[str, Meta(min_length=1, max_length=MAX_SUBJECT)]
 """Who someone is to the issuer of the tokens (``sub``)."""
 
 DisplayName = Annotated[str, Meta(max_length=64)]

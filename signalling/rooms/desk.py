@@ -28,7 +28,7 @@ from .roster import Roster
 from .state import Member, RoomState, Slot
 from .text import readable
 
-_PLAYERS: frozenset[Role] = frozenset({"player", "moderator", "admin"})
+PLAYERS: frozenset[Role] = frozenset({"player", "moderator", "admin"})
 """To whom the room itself may give a control."""
 
 Reason = Literal[
@@ -121,7 +121,7 @@ class Desk:
 
     def _may_inherit(self, peer: str) -> bool:
         member = self.state.members.get(peer)
-        return member is not None and member.present and member.role in _PLAYERS
+        return member is not None and member.present and member.role in PLAYERS
 
     def control(self, slot: Slot) -> ControlState:
         holder = None if slot.holder is None else self.state.members.get(slot.holder)

@@ -155,6 +155,14 @@ class Handover:
         change.peers.pop(peer, None)
         return self._settled(change)
 
+    def demote(self, peer: str) -> Change:
+        """The room itself gives ``peer`` nothing any more: it keeps what it was granted alone."""
+        change = Change()
+        for slot in self.slots.values():
+            if slot.holder == peer and not slot.granted:
+                change.vacate(slot)
+        return self._settled(change)
+
     def clear(self) -> Change:
         """The host is gone, and the machine with it: nobody holds anything or waits."""
         change = Change()

@@ -16,7 +16,7 @@ from ..messages import (
     Welcome,
 )
 from .admission import ADMITTING, not_admitted
-from .desk import Desk
+from .desk import PLAYERS, Desk
 from .effects import Announce, Close, Greet
 from .events import Join
 from .permissions import MAY_ADDRESS, SEEN_BY, STAFF, VISIBLE
@@ -267,7 +267,10 @@ class Membership(Desk):
                 self.delivery.to((member,), _card(other, to_host=False))
             self.delivery.to((member,), self.bans())
         self.tell_permissions(member)
-        self.hand_over(self.handover().settle(), "granted")
+        if role in PLAYERS:
+            self.hand_over(self.handover().settle(), "granted")
+        else:
+            self.hand_over(self.handover().demote(member.peer), "taken")
 
     def _tell_presence(self, member: Member) -> None:
         roles = SEEN_BY[member.role]

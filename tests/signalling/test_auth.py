@@ -136,6 +136,7 @@ def test_who_comes_in_becomes_the_most_that_they_may_be_and_hosts_only_on_asking
         ({"iat": True}, "iat is not a time"),
         ({"nbf": "0"}, "nbf is not a time"),
         ({"sub": ""}, "nobody"),
+        ({"sub": "x" * 257}, "over 256 characters"),
         ({"sub": 7}, "nobody"),
         ({"aud": [["playcast"]]}, "audience"),
         ({"aud": {"playcast": 1}}, "audience"),

@@ -443,6 +443,18 @@ def test_a_viewer_gets_a_free_control_as_soon_as_it_is_a_player(party, host, vie
     assert party.room.state.slots["pad:1"].holder == "v"
 
 
+def test_who_is_a_player_no_more_keeps_what_the_host_gave_it(party, host, viewer):
+    host.ask(Configure(control_policy="free", id="1"))
+    host.ask(Promote("v", "player", id="2"))
+    viewer.ask(ControlRequest("pad:1", id="3"))
+    host.ask(ControlGrant("keyboard", "v", id="4"))
+    viewer.take()
+    host.ask(Promote("v", "viewer", id="5"))
+    slots = party.room.state.slots
+    assert (slots["pad:1"].holder, slots["keyboard"].holder) == (None, "v")
+    assert [control.control for control in viewer.take(Controls)[-1].controls] == ["pad:1"]
+
+
 def test_without_the_host_there_is_nothing_to_hold(party, host, player):
     host.ask(ControlGrant("pad:1", "p", id="1"))
     quiet(player)

@@ -259,6 +259,10 @@ class RoomMachine(RuleBasedStateMachine):
         else:
             assert code == "ok"
             one.role = role
+            if role == "viewer":
+                for held in self.truth.held.values():
+                    if held.holder == one.peer and not held.by_grant:
+                        self.truth.empty(held)
             self.truth.settle()
 
     @rule(choice=choices, other=choices)
