@@ -246,7 +246,9 @@ async def test_a_token_is_taken_or_refused_in_words(case: Case) -> None:
     if case.says is None:
         identity = await verifier().verify(token)
         assert (identity.subject, identity.room, identity.roles) == ("user_1", "*", {"viewer"})
-        assert identity.expires_at == claims(**case.changes)["exp"] + 5.0
+        payload = token.split(".")[1]
+        told = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        assert identity.expires_at == told["exp"] + 5.0
         return
     with pytest.raises(TokenError, match=case.says) as caught:
         await verifier().verify(token)
