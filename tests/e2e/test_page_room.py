@@ -472,7 +472,6 @@ async def test_one_trace_from_the_click_to_the_first_frame(browser: Chromium) ->
             "offer.answer",
             "ice",
             "dtls",
-            "first-frame.receive",
             ROOT_SPAN,
         }
         async with asyncio.timeout(LONG):
