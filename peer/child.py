@@ -79,6 +79,7 @@ class Child:
         except BaseException:
             output.close()
             raise
+        await _until_replaced(process.pid, setpriv)
         log.debug("started %s, pid %d", name, process.pid)
         return cls(name, process, output)
 
@@ -134,3 +135,16 @@ async def read_line(pipe: IO[bytes], timeout_s: float) -> bytes:
         return await asyncio.wait_for(reader.readline(), timeout_s)
     finally:
         transport.close()
+
+
+async def _until_replaced(pid: int, program: str) -> None:
+    """Wait until ``program`` has become the command that it was given, or has ended."""
+    while _runs(pid, program):
+        await asyncio.sleep(0.001)  # noqa: ASYNC110  # nobody tells
+
+
+def _runs(pid: int, program: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/exe").readlink() == Path(program).resolve()
+    except OSError:  # it has ended
+        return False
