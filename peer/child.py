@@ -139,8 +139,8 @@ async def read_line(pipe: IO[bytes], timeout_s: float) -> bytes:
 
 async def _until_replaced(pid: int, program: str) -> None:
     """Wait until ``program`` has become the command that it was given, or has ended."""
-    while _runs(pid, program):
-        await asyncio.sleep(0.001)  # noqa: ASYNC110  # nobody tells
+    while _runs(pid, program):  # noqa: ASYNC110  # nobody tells
+        await asyncio.sleep(0.001)
 
 
 def _runs(pid: int, program: str) -> bool:
