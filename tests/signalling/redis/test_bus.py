@@ -187,7 +187,7 @@ async def test_a_newcomer_after_redis_lost_a_room_finds_its_members(redis, conne
 async def test_who_makes_a_lost_room_anew_before_its_servers_are_back_gives_way(
     redis, connected, clients
 ):
-    here, stranger = await connected(redis.url), await connected(redis.url)
+    here, stranger = [await connected(redis.url, lease_s=60.0) for _ in range(2)]
     first = await subscribed(here)
     for event in (HOST, VIEWER, away("v")):
         await here.publish("r", event)
@@ -296,7 +296,7 @@ async def test_a_room_of_one_server_goes_on_without_redis(redis, connected):
 
 async def test_what_a_server_did_alone_is_added_to_a_redis_that_kept_its_data(tmp_path, connected):
     with redis_server.single(tmp_path / "redis", "appendonly yes") as redis:
-        here, there = await connected(redis.url), await connected(redis.url)
+        here, there = [await connected(redis.url, settle_s=20.0) for _ in range(2)]
         copy = await subscribed(here)
         await here.publish("r", HOST)
         redis.kill()
@@ -327,7 +327,7 @@ async def test_a_room_of_two_servers_waits_only_so_long(redis, connected):
 async def test_what_redis_confirmed_and_lost_before_all_heard_it_is_brought_back(
     redis, connected, clients
 ):
-    here, there = await connected(redis.url), await connected(redis.url)
+    here, there = [await connected(redis.url, settle_s=20.0) for _ in range(2)]
     first, second = await pair(here, there)
     await clients[1].drop()
     lost = answer("h", "v", "lost")
