@@ -97,6 +97,7 @@ FROM_CLIENT: list[Any] = [
         version=3,
         name="Zoë",
         seat="0-_aZ",
+        settings=RoomSettings(policy="approval"),
         resume=Resume("anna", "s3cret", 41),
         traceparent=TRACE,
         region="eu-central",
