@@ -238,9 +238,7 @@ class TokenReader:
         if not isinstance(claims.get("sub"), str) or not claims["sub"]:
             raise TokenError("the token names nobody (sub)")
         if len(claims["sub"]) > MAX_SUBJECT:
-            raise TokenError(
-                f"the token names a bearer of over {MAX_SUBJECT} characters (sub)"
-            )
+            raise TokenError(f"the token names a bearer of over {MAX_SUBJECT} characters (sub)")
         self._check_party(claims.get("azp"))
 
     def _check_party(self, party: Any) -> None:
