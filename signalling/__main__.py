@@ -37,6 +37,8 @@ from .settings import SignallingSettings
 from .surroundings import Surroundings
 from .tls import TlsError
 
+log = logging.getLogger(__name__)
+
 DEFAULT_PORT = 8080
 DEV_TOKEN_LIFETIME_S = 7 * 24 * 3600.0
 
@@ -99,6 +101,7 @@ async def _serve_with(options: argparse.Namespace, parts: Mapping[str, Any]) -> 
         asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, number)
     issuer = DevIssuer.load_or_create() if options.dev else None
     ice_servers = StaticIceServers(options.stun + options.turn)
+    own_keys = options.invitation_keys is None and "invitations" not in parts
     parts = {"invitations": invitations_of(options), "ice_servers": ice_servers, **parts}
     settings = SignallingSettings(
         verifier=verifier_of(options, issuer),
@@ -113,6 +116,11 @@ async def _serve_with(options: argparse.Namespace, parts: Mapping[str, Any]) -> 
         bus = await bus_of(
             options, watch=settings.metrics, resume_window_s=settings.resume_window_s
         )
+        if bus is not None and own_keys:
+            log.warning(
+                "invitations that this server makes are good for it alone: give all servers of"
+                " this Redis the same --invitation-keys"
+            )
         if bus is not None and settings.rate_limiter is None:
             limiter = bus.rate_limiter(settings.limits)
             settings = dataclasses.replace(settings, rate_limiter=limiter)

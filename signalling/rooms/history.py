@@ -5,12 +5,15 @@ from __future__ import annotations
 from heapq import merge
 from operator import attrgetter
 
+import msgspec
+
 from ..messages import Answer, Candidate, Done, Error, Offer, ServerMessage
 from .state import Member, RoomState, Sent
 
 MAX_MESSAGES = 4096
 MAX_SIZE = 1024 * 1024  # about bytes
 
+_encoder = msgspec.json.Encoder()
 _OVERHEAD = 200  # bytes: what a message without long texts takes, about
 
 
@@ -111,9 +114,10 @@ def _after(messages: list[Sent], seq: int) -> list[Sent]:
 
 
 def size_of(message: ServerMessage) -> int:
+    """About how many bytes a snapshot has for it."""
     kind = type(message)
     if kind is Offer or kind is Answer:
         return _OVERHEAD + len(message.sdp)  # type: ignore[union-attr]
     if kind is Candidate:
         return _OVERHEAD + len(message.candidate)  # type: ignore[union-attr]
-    return _OVERHEAD
+    return max(_OVERHEAD, len(_encoder.encode(message)))

@@ -1,6 +1,6 @@
 import pytest
 
-from signalling.messages import Candidate, ChatMessage, Done, Offer
+from signalling.messages import BanEntry, Bans, Candidate, ChatMessage, Done, Offer, encode
 from signalling.rooms import history
 from signalling.rooms.history import History
 from signalling.rooms.state import Member, RoomState, Sent
@@ -104,11 +104,15 @@ def test_what_was_for_everyone_is_missed_by_everyone_who_was_there(log, monkeypa
     assert log.complete("late", 0)
 
 
-def test_it_is_bounded_by_size(log, monkeypatch):
+@pytest.mark.parametrize(
+    "message", [Offer("a", "s" * 900), Bans([BanEntry("s" * 90, "n" * 60) for _ in range(6)])]
+)
+def test_it_is_bounded_by_size(log, monkeypatch, message):
     monkeypatch.setattr(history, "MAX_SIZE", 10_000)
     for number in range(1, 101):
         log.state.seq = number
-        log.history.keep(Sent(number, 0.0, Offer("a", "s" * 900, seq=number), ("a",)))
+        log.history.keep(Sent(number, 0.0, message, ("a",)))
+        assert sum(len(encode(sent.message)) for sent in log.state.recent) <= 10_000
         assert log.state.recent_size <= 10_000
     kept = [sent.seq for sent in log.state.recent]
     assert kept == list(range(kept[0], 101))
