@@ -40,8 +40,10 @@ class RoomCopy:
         self.seq: dict[str, int] = {}
         """The greatest q of each server that was taken."""
         self.latest: deque[Entry] = deque()
-        self.went_alone = False
-        """Some of the latest are this server's own, and may not be in Redis."""
+        self._mark_before = ""
+        """The mark of the entry before the latest ones."""
+        self.alone_after: tuple[int, str] | None = None
+        """Position and mark after which entries are this server's own and may not be in Redis."""
 
     def take(self, epoch: str, entry: Entry) -> bool:
         """Whether an entry that came is the next one, and to be delivered. Raises :class:`Gap`."""
@@ -58,8 +60,9 @@ class RoomCopy:
     def take_local(self, q: int, event: RoomEvent) -> Entry:
         """The next entry, of this server's own, that does not wait for Redis."""
         entry = Entry(self.position + 1, self._server, q, event, encode_event(event))
+        if self.alone_after is None:
+            self.alone_after = self.position, self.mark
         self._advance(entry)
-        self.went_alone = True
         return entry
 
     def follow(self, entries: list[Entry]) -> list[Entry]:
@@ -76,6 +79,7 @@ class RoomCopy:
         if state.base + len(state.entries) != state.n:
             raise RedisDataError(f"a room's keys: the log ends before event {state.n}")
         self.latest.clear()
+        self.mark = "" if state.entries else state.mark  # of the entry at the base: not known
         for entry in state.entries:
             self._advance(entry)
         self.position, self.mark = state.n, state.mark
@@ -91,11 +95,18 @@ class RoomCopy:
         first = self.position - len(self.latest) + 1
         if n > self.position or n + 1 < first:
             return None
-        at_n = self.entry_at(n)
-        known = self.mark if n == self.position else "" if n == 0 else at_n and at_n.mark
-        return list(self.latest)[n + 1 - first :] if known == mark else None
+        if n == self.position:
+            known = self.mark
+        elif n + 1 == first:
+            known = self._mark_before
+        else:
+            known = self.latest[n - first].mark
+        # Every entry has a mark: without one is where a log begins, or what is not known.
+        return list(self.latest)[n + 1 - first :] if known == mark and (mark or not n) else None
 
     def _advance(self, entry: Entry) -> None:
+        if not self.latest:
+            self._mark_before = self.mark
         self.position, self.mark = entry.n, entry.mark
         if entry.q > self.seq.get(entry.server, 0):
             self.seq[entry.server] = entry.q
@@ -108,7 +119,7 @@ class RoomCopy:
         latest.append(entry)
         oldest = entry.event.at - self._age_s
         while len(latest) > self._length or (len(latest) > 1 and latest[0].event.at < oldest):
-            latest.popleft()
+            self._mark_before = latest.popleft().mark
 
     @staticmethod
     def _check_order(position: int, entries: list[Entry]) -> None:

@@ -66,10 +66,12 @@ class RoomScripts:
         return found
 
     async def found(self, snapshot: bytes, others: Collection[str]) -> bool:
-        """Make the room out of the copy, and wait for ``others``. ``False``: it is there."""
+        """Make the room out of the copy, and wait for ``others``. ``False``: it is there, and
+        has what the copy does not.
+        """
         copy = self._copy
         words: list[Any] = [secrets.token_hex(8), self._settle_ms, copy.position, copy.mark]
-        words += (snapshot, len(others), *others)
+        words += (snapshot, *(copy.alone_after or (-1, "")), len(others), *others)
         for table in (copy.links, copy.seq):
             words += (len(table), *(word for item in table.items() for word in item))
         for entry in copy.latest:

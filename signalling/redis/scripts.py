@@ -122,9 +122,9 @@ ENTER = (
 -- and if it brings what comes after n: n, "server q" there, then per event: server, q, kind, link,
 -- event. Returns a word and what belongs to it:
 --   found                          Redis does not have the room
---   behind n last from             it has less than this server: bring what comes after n
---   old n last from                its log does not go back to the position
---   conflict n last from           it has another event at the position
+--   behind n last                  it has less than this server: bring what comes after n
+--   old n last                     its log does not go back to the position
+--   conflict n last                it has another event at the position, or may have
 --   follow epoch servers entries   what comes after the position
 --   state epoch servers entries n snapshot n last links seq     what there is: entries after n
 local position, at = tonumber(ARGV[7]), ARGV[8]
@@ -146,7 +146,7 @@ local function event_at(place)
 end
 
 if position > n then
-  if tonumber(ARGV[9]) ~= n or ARGV[10] ~= last then return {'behind', n, last, from[1]} end
+  if tonumber(ARGV[9]) ~= n or ARGV[10] ~= last then return {'behind', n, last} end
   for i = 11, #ARGV, 5 do
     local owner, q = ARGV[i], tonumber(ARGV[i + 1])
     append(owner, ARGV[i + 1], ARGV[i + 4])
@@ -157,8 +157,9 @@ if position > n then
   finish()
 elseif position >= 0 then
   local there = event_at(position)
-  if not there then return {'old', n, last, from[1]} end
-  if there ~= at then return {'conflict', n, last, from[1]} end
+  local same_room = epoch == known or from[1] == known
+  if there and there ~= at or not there and not same_room then return {'conflict', n, last} end
+  if not there then return {'old', n, last} end
 end
 
 redis.call('HSET', servers, server, token)
@@ -180,20 +181,22 @@ return {'state', epoch, others, redis.call('XRANGE', log, (saved[1] + 1) .. '-0'
 FOUND = (
     _COMMON
     + """
--- ARGV: new epoch, settle ms, n, "server q" there, a snapshot of the room at n, then counts and
--- lists: other servers; links and their servers; servers and their q; then per event up to n: n,
--- server, q, event.
+-- ARGV: new epoch, settle ms, n, "server q" there, a snapshot of the room at n, n and "server q"
+-- after which this server went on alone (-1: it did not), then counts and lists: other servers;
+-- links and their servers; servers and their q; then per event up to n: n, server, q, event.
 -- Whoever knows the room makes it anew where Redis has lost it, or where somebody made it who knew
--- nothing of it, and it is shorter. Returns 1; 0: it is there, enter.
+-- nothing of it, and it is shorter, or where nobody has appended since this server went on alone.
+-- Returns 1; 0: it is there, enter.
 local position = tonumber(ARGV[8])
-if epoch and not (
-  redis.call('HGET', meta, 'from') == '' and known ~= '' and known ~= epoch and position > n
-) then return 0 end
+local made_by_a_stranger = redis.call('HGET', meta, 'from') == ''
+  and known ~= '' and known ~= epoch and position > n
+local left_alone = known == epoch and n == tonumber(ARGV[11]) and last == ARGV[12]
+if epoch and not (made_by_a_stranger or left_alone) then return 0 end
 redis.call('DEL', unpack(KEYS))
 redis.call('HSET', meta, 'epoch', ARGV[6], 'from', known, 'n', position, 'last', ARGV[9],
            'run', run_id())
 redis.call('HSET', state, 'n', position, 'at', now, 'data', ARGV[10])
-local i = 11
+local i = 13
 local function take_list(step, take)
   local count = tonumber(ARGV[i])
   for j = i + 1, i + count * step, step do take(ARGV[j], ARGV[j + 1]) end

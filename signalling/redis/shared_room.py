@@ -287,7 +287,8 @@ class SharedRoom:
                 self._deliver(self.copy.follow(found.entries))
             self.entered = True
             self._trouble = ""
-            self.copy.went_alone = self._apart = False
+            self.copy.alone_after = None
+            self._apart = False
             self._behind = 0
         finally:
             held, self._held = self._held, None
@@ -314,14 +315,15 @@ class SharedRoom:
                 case None:
                     await self._found()
                     has_copy = True
-                case Differs(how="behind", n=n, mark=mark, origin=origin):
+                case Differs(how="behind", n=n, mark=mark):
                     missing = copy.entries_after(n, mark)
                     if missing is not None:
                         after, brought = (n, mark), missing
-                    elif origin or not await self._found():
+                    elif not await self._found():
                         has_copy, self._apart = False, True
                 case Differs(how=how):
-                    has_copy, self._apart = False, copy.went_alone or how == "conflict"
+                    apart = how == "conflict" or copy.alone_after is not None
+                    has_copy, self._apart = False, apart
         raise RedisDataError("cannot be entered: others change it all the time")
 
     async def _found(self) -> bool:

@@ -69,11 +69,9 @@ class Differs:
     """Entering: how Redis and this server differ."""
 
     how: Literal["behind", "old", "conflict"]
-    """Redis has less; its log does not go back so far; it has other events."""
+    """Redis has less; its log does not go back so far; it has other events, or may have."""
     n: int
     mark: str
-    origin: str
-    """The epoch that the room's founder knew before; empty when it knew nothing."""
 
 
 def encode_event(event: RoomEvent) -> bytes:
@@ -114,8 +112,8 @@ def decode_entered(reply: Any) -> Follow | Differs | None:
         match reply:
             case [b"found"]:
                 return None
-            case [b"behind" | b"old" | b"conflict" as how, int(n), mark, origin]:
-                return Differs(how.decode(), n, mark.decode(), origin.decode())
+            case [b"behind" | b"old" | b"conflict" as how, int(n), mark]:
+                return Differs(how.decode(), n, mark.decode())
             case [b"follow", epoch, servers, entries]:
                 return Follow(epoch.decode(), _names(servers), _entries(entries))
             case [b"state", epoch, servers, entries, int(base), data, int(n), mark, links, seq]:

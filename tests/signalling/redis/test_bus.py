@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+import msgspec
 import pytest
 
 from signalling.bus import BusUnavailable
@@ -27,14 +28,21 @@ RECOVERY_S = 2.0
 
 HOST, VIEWER = host(), viewer()
 
+quiet_before = pytest.mark.parametrize("quiet_s", [0.0, 600.0], ids=["busy room", "quiet room"])
+"""Of a room in which nothing has happened for longer than servers keep what happened."""
 
-async def pair(here, there, room="r"):
+
+def earlier(event, quiet_s):
+    return msgspec.structs.replace(event, at=time.time() - quiet_s)
+
+
+async def pair(here, there, room="r", *, quiet_s=0.0):
     """A host here, a viewer there, and each server's copy."""
     first, second = Copy(room), Copy(room)
     await here.subscribe(room, first)
     await there.subscribe(room, second)
-    await here.publish(room, HOST)
-    await there.publish(room, VIEWER)
+    await here.publish(room, earlier(HOST, quiet_s))
+    await there.publish(room, earlier(VIEWER, quiet_s))
     for copy in (first, second):
         await copy.until(lambda copy: copy.present == {"h", "v"})
     return first, second
@@ -195,12 +203,13 @@ async def test_a_newcomer_after_redis_lost_a_room_finds_its_members(redis, conne
     assert first.present == second.present == {"h", "v", "n"}
 
 
+@quiet_before
 async def test_who_makes_a_lost_room_anew_before_its_servers_are_back_gives_way(
-    redis, connected, clients
+    redis, connected, clients, quiet_s
 ):
     here, stranger = [await connected(redis.url, lease_s=60.0) for _ in range(2)]
     first = await subscribed(here)
-    for event in (HOST, VIEWER, away("v")):
+    for event in (earlier(HOST, quiet_s), earlier(VIEWER, quiet_s), away("v")):
         await here.publish("r", event)
     await clients[0].drop()
     with redis.client() as client:
@@ -305,19 +314,45 @@ async def test_a_room_of_one_server_goes_on_without_redis(redis, connected):
     assert copy.restored == 0
 
 
-async def test_what_a_server_did_alone_is_added_to_a_redis_that_kept_its_data(tmp_path, connected):
+@quiet_before
+async def test_what_a_server_did_alone_is_added_to_a_redis_that_kept_its_data(
+    tmp_path, connected, quiet_s
+):
     with redis_server.single(tmp_path / "redis", "appendonly yes") as redis:
         here, there = [await connected(redis.url, settle_s=20.0) for _ in range(2)]
         copy = await subscribed(here)
-        await here.publish("r", HOST)
+        await here.publish("r", earlier(HOST, quiet_s))
         redis.kill()
-        await here.publish("r", VIEWER)
+        await here.publish("r", earlier(VIEWER, quiet_s))
         await here.publish("r", answer("v", "h", "alone"))
         redis.start()
         elsewhere = await subscribed(there)
         await elsewhere.until(lambda copy: copy.present == {"h", "v"})
         await same(copy, elsewhere)
         assert copy.restored == 0
+
+
+async def test_a_long_outage_alone_loses_nothing_with_a_redis_that_kept_its_data(
+    tmp_path, connected
+):
+    with redis_server.single(tmp_path / "redis", "appendonly yes") as redis:
+        here, there = [
+            await connected(redis.url, settle_s=20.0, log_length=8, snapshot_s=60.0)
+            for _ in range(2)
+        ]
+        copy = await subscribed(here)
+        await here.publish("r", HOST)
+        redis.kill()
+        for event in (VIEWER, *(say("v") for _ in range(16)), viewer("w")):
+            await here.publish("r", event)
+        redis.start()
+        elsewhere = await subscribed(there)
+        await elsewhere.until(lambda copy: copy.present == {"h", "v", "w"})
+        await same(copy, elsewhere)
+        assert copy.restored == 0
+        end = answer("h", "v", "end")
+        await there.publish("r", end)
+        await copy.until(end)
 
 
 async def test_a_room_of_two_servers_waits_only_so_long(redis, connected):
@@ -339,11 +374,12 @@ def _chat(copy):
     return [message.text for message in copy.room.state.chat]
 
 
+@quiet_before
 async def test_what_redis_confirmed_and_lost_before_all_heard_it_is_brought_back(
-    redis, connected, clients
+    redis, connected, clients, quiet_s
 ):
     here, there = [await connected(redis.url, settle_s=20.0) for _ in range(2)]
-    first, second = await pair(here, there)
+    first, second = await pair(here, there, quiet_s=quiet_s)
     await clients[1].drop()
     lost = say("h", "lost")
     await here.publish("r", lost)

@@ -82,6 +82,8 @@ def test_the_links_are_what_the_log_says(copy):
 def test_what_was_done_without_redis_follows_what_was_there(copy):
     local = copy.take_local(7, VIEWER)
     assert (local.n, local.mark) == (4, "us 7")
+    copy.take_local(8, VIEWER)
+    assert copy.alone_after == (3, "them 3")
     assert copy.entry_at(4) == local
     assert copy.take("e", Entry(4, "us", 7, VIEWER)) is False  # Redis had it all the same
     with pytest.raises(Gap):
@@ -104,11 +106,20 @@ def test_the_latest_entries_are_kept_by_number_and_by_age(copy):
         copy.take("e", entry(n))
     assert [found.n for found in copy.latest] == list(range(13, 21))
     assert copy.entries_after(11, "them 11") is None
-    assert copy.entries_after(12, "them 12") is None  # the entry itself is gone
+    assert len(copy.entries_after(12, "them 12")) == 8  # the entry itself is gone, not its mark
+    assert copy.entries_after(12, "them 11") is None
     assert len(copy.entries_after(13, "them 13")) == 7
     assert copy.entry_at(12) is None
     copy.take("e", entry(21, event=Tick(1000.0)))
     assert [found.n for found in copy.latest] == [21]
+    assert [found.n for found in copy.entries_after(20, "them 20")] == [21]
+
+
+def test_what_is_before_a_state_that_was_taken_is_not_known(copy):
+    copy.adopt(state(9, entry(8), entry(9), base=7))
+    assert copy.entries_after(7, "") is None
+    assert copy.entries_after(7, "them 3") is None
+    assert [found.n for found in copy.entries_after(8, "them 8")] == [9]
 
 
 def test_a_copy_that_took_a_state_without_entries_knows_where_it_is():

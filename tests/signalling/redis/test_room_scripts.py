@@ -108,11 +108,13 @@ async def test_how_a_copy_differs_is_said(servers):
     copy.position, copy.mark = 9, "a 9"
     assert isinstance(await scripts.enter(has_copy=True), Follow)
     copy.mark = "b 9"
-    assert await scripts.enter(has_copy=True) == Differs("conflict", 20, "a 20", "")
+    assert await scripts.enter(has_copy=True) == Differs("conflict", 20, "a 20")
     copy.position, copy.mark = 7, "a 7"
-    assert await scripts.enter(has_copy=True) == Differs("old", 20, "a 20", "")
+    assert await scripts.enter(has_copy=True) == Differs("old", 20, "a 20")
+    copy.epoch = "another room's"
+    assert await scripts.enter(has_copy=True) == Differs("conflict", 20, "a 20")
     copy.position, copy.mark = 21, "a 21"
-    assert await scripts.enter(has_copy=True) == Differs("behind", 20, "a 20", "")
+    assert await scripts.enter(has_copy=True) == Differs("behind", 20, "a 20")
 
 
 async def test_a_snapshot_is_kept_when_it_is_time(servers):
@@ -142,6 +144,25 @@ async def test_who_knew_nothing_gives_way_to_a_longer_history(servers):
     assert await knowing.found(b"longer", ()) is True
     found = await enter(stranger, its_copy)
     assert (found.snapshot, found.n, found.mark) == (b"longer", 2, "a 2")
+
+
+async def test_who_went_on_alone_replaces_what_nobody_has_changed_since(servers):
+    (alone, copy), (other_server, its_copy) = servers("a"), servers("b")
+    await enter(alone, copy)
+    await alone.publish(other(1))
+    copy.position, copy.mark = 90, "a 90"
+    assert await alone.found(b"longer", ()) is False
+    copy.alone_after = 1, "b 1"
+    assert await alone.found(b"longer", ()) is False
+    await enter(other_server, its_copy)
+    copy.alone_after = 1, "a 1"
+    assert await alone.found(b"longer", ()) is True
+    found = await enter(other_server, its_copy)
+    assert (found.snapshot, found.n, found.mark) == (b"longer", 90, "a 90")
+    await other_server.publish(other(1))
+    copy.epoch, copy.position, copy.mark = found.epoch, 99, "a 99"
+    copy.alone_after = 90, "a 90"
+    assert await alone.found(b"too late", ()) is False
 
 
 async def test_keys_of_another_program_are_named(servers, redis):

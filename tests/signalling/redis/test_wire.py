@@ -45,9 +45,9 @@ def test_answers_to_entering_are_read():
     entries = [[b"4-0", [b"e", encode_event(event), b"s", b"a", b"q", b"9"]]]
     entry = Entry(4, "a", 9, event)
     assert decode_entered([b"found"]) is None
-    assert decode_entered([b"behind", 3, b"a 1", b"f"]) == Differs("behind", 3, "a 1", "f")
-    assert decode_entered([b"old", 3, b"a 1", b""]) == Differs("old", 3, "a 1", "")
-    assert decode_entered([b"conflict", 3, b"", b""]) == Differs("conflict", 3, "", "")
+    assert decode_entered([b"behind", 3, b"a 1"]) == Differs("behind", 3, "a 1")
+    assert decode_entered([b"old", 3, b"a 1"]) == Differs("old", 3, "a 1")
+    assert decode_entered([b"conflict", 3, b""]) == Differs("conflict", 3, "")
     found = decode_entered([b"follow", b"e", [b"a", b"b"], entries])
     assert found == Follow("e", {"a", "b"}, [entry])
     state = [b"state", b"e", [b"a"], entries, 3, b"\xff", 4, b"a 9", [b"h", b"a"], [b"a", b"9 12"]]
@@ -71,7 +71,7 @@ def test_a_message_that_is_not_ours_is_refused(data):
         None,
         b"found",
         [b"something", 1],
-        [b"behind", b"1", b"a 1", b"f"],
+        [b"behind", b"1", b"a 1"],
         [b"conflict", 1, None, b"f"],
         [b"follow", b"e", [b"a"], [[b"1-0", [b"e", b"{}"]]]],
         [b"follow", b"e", [b"a"], [[b"x", [b"e"]]]],
