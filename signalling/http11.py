@@ -18,8 +18,14 @@ MAX_FIELDS = 64
 
 END_OF_HEAD = b"\r\n\r\n"
 
+Fields = tuple[tuple[str, str], ...]
+"""Names and values, in their order."""
+
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([!-~]+) HTTP/1\.([01])")
+_REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([!\"$-~]+) HTTP/1\.([01])")
+_ABSOLUTE = re.compile(r"https?://([^/?]*)(.*)", re.IGNORECASE)
+# RFC 3986 section 3.2: a name or an address, and a port. Whose it is that asks is not said there.
+_AUTHORITY = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::[0-9]*)?")
 _FIELD = re.compile(rb"(" + _TOKEN + rb"):([\t -~\x80-\xff]*)")
 
 
@@ -37,11 +43,20 @@ class Request:
 
     method: str
     target: str
-    fields: tuple[tuple[str, str], ...]
+    """A path and query: of a target with a scheme and authority (RFC 9112 section 3.2.2), these."""
+
+    host: str
+    """Whom the client means to speak with: the target's authority where it has one, else the Host;
+    may be empty."""
+
+    fields: Fields
     """Names in lower case, values without the white space around them."""
 
     persistent: bool
     """Whether the client would send another request over this connection."""
+
+    minor_version: int = 1
+    """Of HTTP/1: 0 or 1."""
 
     @property
     def path(self) -> str:
@@ -49,7 +64,7 @@ class Request:
 
     def get_all(self, name: str) -> list[str]:
         """All values of the field ``name`` (lower case), in their order."""
-        return [value for field, value in self.fields if field == name]
+        return _values(self.fields, name)
 
     def get(self, name: str) -> str | None:
         """The value of a field that is there exactly once."""
@@ -58,8 +73,7 @@ class Request:
 
     def has_token(self, name: str, token: str) -> bool:
         """Whether the comma-separated field ``name`` has ``token``, in whichever case."""
-        listed = ",".join(self.get_all(name)).lower().split(",")
-        return token in (word.strip() for word in listed)
+        return _has_token(self.fields, name, token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +120,40 @@ def parse_request(head: bytes) -> Request:
         status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
         raise BadRequest(status, f"There are more than {MAX_FIELDS} header fields.")
     fields = tuple(map(_parse_field, rest))
-    request = Request(method.decode(), target.decode(), fields, persistent=False)
-    hosts = request.get_all("host")
+    _require_no_body(fields)
+    path, host = _where(method.decode(), target.decode(), _host(fields, minor))
+    persistent = minor == b"1" and not _has_token(fields, "connection", "close")
+    return Request(method.decode(), path, host, fields, persistent, int(minor))
+
+
+def _values(fields: Fields, name: str) -> list[str]:
+    return [value for field, value in fields if field == name]
+
+
+def _has_token(fields: Fields, name: str, token: str) -> bool:
+    listed = ",".join(_values(fields, name)).lower().split(",")
+    return token in (word.strip() for word in listed)
+
+
+def _host(fields: Fields, minor: bytes) -> str:
+    hosts = _values(fields, "host")
     if len(hosts) > 1 or (minor == b"1" and not hosts):
         raise _bad("A request has one Host.")
-    _require_no_body(request)
-    persistent = minor == b"1" and not request.has_token("connection", "close")
-    return Request(request.method, request.target, fields, persistent)
+    host = hosts[0] if hosts else ""
+    if host and not _AUTHORITY.fullmatch(host):
+        raise _bad("The Host is no name or address with a port.")
+    return host
+
+
+def _where(method: str, target: str, host: str) -> tuple[str, str]:
+    """Path and query, and whose they are (RFC 9112 section 3.2)."""
+    if target.startswith("/") or method == "CONNECT" or (method, target) == ("OPTIONS", "*"):
+        return target, host
+    absolute = _ABSOLUTE.fullmatch(target)
+    if absolute is None or not _AUTHORITY.fullmatch(absolute[1]):
+        raise _bad("The request target is no path, nor an http or https URL.")
+    path = absolute[2]
+    return path if path.startswith("/") else f"/{path}", absolute[1]
 
 
 def _parse_field(line: bytes) -> tuple[str, str]:
@@ -122,10 +163,10 @@ def _parse_field(line: bytes) -> tuple[str, str]:
     return found[1].decode().lower(), found[2].strip(b" \t").decode("latin-1")
 
 
-def _require_no_body(request: Request) -> None:
-    if request.get_all("transfer-encoding"):
+def _require_no_body(fields: Fields) -> None:
+    if _values(fields, "transfer-encoding"):
         raise BadRequest(HTTPStatus.NOT_IMPLEMENTED, "Requests here have no body.")
-    lengths = request.get_all("content-length")
+    lengths = _values(fields, "content-length")
     if any(not (length.isascii() and length.isdecimal()) for length in lengths):
         raise _bad("The Content-Length is not a number.")
     if any(length.strip("0") for length in lengths):

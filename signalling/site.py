@@ -122,6 +122,12 @@ class Site:
     # WebSockets ----------------------------------------------------------------------------------
 
     def _open(self, request: Request, peer: Peer) -> Response | Upgrade:
+        if request.minor_version < 1:  # RFC 6455 section 4.1, RFC 9110 section 7.8
+            text = (
+                "A WebSocket is opened by HTTP/1.1: a proxy in front has to speak that to this"
+                " server (nginx: proxy_http_version 1.1)."
+            )
+            return Response.words(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, text)
         key = accept_key(request)
         if key is None:
             text = "This is a WebSocket: it takes an opening handshake of RFC 6455."
@@ -131,7 +137,7 @@ class Site:
                 ("Sec-WebSocket-Version", "13"),
             )
             return Response.words(HTTPStatus.UPGRADE_REQUIRED, text, *fields)
-        if not self._origin_allowed(request):
+        if not self._origin_allowed(request, peer):
             self._services.metrics.refused("origin")
             log.warning("refused a WebSocket from a page of another origin")
             text = "This page's origin may not connect here: see the setting 'origins'."
@@ -180,8 +186,12 @@ class Site:
         if entered is not None:
             self._addresses.leave(entered)
 
-    def _origin_allowed(self, request: Request) -> bool:
-        """Whether the page that opens this WebSocket is ours (RFC 6455 section 10.2)."""
+    def _origin_allowed(self, request: Request, peer: Peer) -> bool:
+        """Whether the page that opens this WebSocket is ours (RFC 6455 section 10.2).
+
+        Without TLS here there may be some in front: then both schemes are ours. With it, whoever is
+        on the way could have made a page of the other scheme.
+        """
         origins = request.get_all("origin")
         if not origins:
             return True  # not a browser
@@ -189,9 +199,11 @@ class Site:
             return False
         if origins[0] in self._services.settings.origins:
             return True
-        scheme, _, authority = origins[0].partition("://")
-        host = request.get("host")
-        return host is not None and _authority(scheme, authority) == _authority(scheme, host)
+        scheme, _, authority = origins[0].lower().partition("://")
+        if scheme != "https" and (peer.tls or scheme != "http"):
+            return False
+        host = request.host
+        return bool(host) and _authority(scheme, authority) == _authority(scheme, host)
 
 
 def _later(status: HTTPStatus, text: str, wait_s: float) -> Response:

@@ -21,6 +21,36 @@ def test_a_request_is_its_method_target_and_fields():
 
 
 @pytest.mark.parametrize(
+    ("target", "path", "host"),
+    [
+        ("/a?b", "/a?b", "from.host:1"),
+        ("http://from.target/a?b", "/a?b", "from.target"),
+        ("HTTPS://from.target:443/", "/", "from.target:443"),
+        ("http://[2001:db8::1]:80", "/", "[2001:db8::1]:80"),
+        ("http://from.target?b", "/?b", "from.target"),
+        ("http://from.target//a//b", "//a//b", "from.target"),
+    ],
+)
+def test_a_target_that_says_whose_it_is_counts_more_than_the_host(target, path, host):
+    """RFC 9112 section 3.2.2: accepted, and the Host is ignored then."""
+    request = parse_request(head(f"GET {target} HTTP/1.1", "Host: from.host:1"))
+    assert (request.target, request.path, request.host) == (path, path.partition("?")[0], host)
+
+
+def test_targets_of_other_forms_are_for_their_methods_alone():
+    for method, target in (("OPTIONS", "*"), ("CONNECT", "play.example:443")):
+        assert parse_request(head(f"{method} {target} HTTP/1.1", "Host: x")).target == target
+        with pytest.raises(BadRequest, match="no path"):
+            parse_request(head(f"GET {target} HTTP/1.1", "Host: x"))
+
+
+def test_old_clients_name_no_host_and_say_how_old_they_are():
+    request = parse_request(b"GET / HTTP/1.0")
+    assert (request.minor_version, request.host) == (0, "")
+    assert parse_request(head("GET / HTTP/1.1", "Host:")).minor_version == 1
+
+
+@pytest.mark.parametrize(
     ("lines", "persistent"),
     [
         (("GET / HTTP/1.1", "Host: x", "Connection: keep-alive, Close"), False),
@@ -55,6 +85,19 @@ def test_tokens_of_a_list_are_found_in_whichever_case():
         (("G(T / HTTP/1.1", "Host: x"), 400),
         (("GET / HTTP/1.1",), 400),
         (("GET / HTTP/1.1", "Host: x", "Host: x"), 400),
+        (("GET / HTTP/1.1", "Host: x, y z"), 400),
+        (("GET / HTTP/1.1", "Host: me@x"), 400),
+        (("GET / HTTP/1.1", "Host: x/y"), 400),
+        (("GET / HTTP/1.1", "Host: x:y"), 400),
+        (("GET / HTTP/1.1", "Host: [::1"), 400),
+        (("GET http://x/ HTTP/1.1",), 400),
+        (("GET http://me@x/ HTTP/1.1", "Host: x"), 400),
+        (("GET http:///a HTTP/1.1", "Host: x"), 400),
+        (("GET http:/a HTTP/1.1", "Host: x"), 400),
+        (("GET file:///etc/passwd HTTP/1.1", "Host: x"), 400),
+        (("GET ws://x/ws HTTP/1.1", "Host: x"), 400),
+        (("GET a HTTP/1.1", "Host: x"), 400),
+        (("GET /a#b HTTP/1.1", "Host: x"), 400),
         (("GET / HTTP/1.1", "Host : x"), 400),
         (("GET / HTTP/1.1", "Host: x", " folded"), 400),
         (("GET / HTTP/1.1", "Host: x", "no colon"), 400),

@@ -459,7 +459,6 @@ async def test_files_are_served_with_their_type(server, path, content_type, begi
         "//secret.txt",
         "/css//page.css",
         "/index.html%00",
-        "secret.txt",
         "/ws/",
     ],
 )
@@ -482,9 +481,18 @@ async def test_the_policy_lets_the_page_reach_this_server_and_nothing_else(serve
 
 
 async def test_a_forged_host_does_not_get_into_the_policy(server):
-    _, headers, _ = await fetch(server, "/", headers={"Host": "x; script-src *"})
-    assert "script-src 'self'" in headers["Content-Security-Policy"]
-    assert "*" not in headers["Content-Security-Policy"]
+    assert (await fetch(server, "/", headers={"Host": "x; script-src *"}))[0] == 400
+    for path, host in (("/", "x;script-src*"), ("http://x;script-src*/", "x")):
+        _, headers, _ = await fetch(server, path, headers={"Host": host})
+        assert "script-src 'self'" in headers["Content-Security-Policy"]
+        assert "*" not in headers["Content-Security-Policy"]
+
+
+async def test_a_page_may_be_asked_for_by_its_whole_address(server):
+    own = f"127.0.0.1:{server.port}"
+    status, headers, body = await fetch(server, f"http://{own}/?room=a", headers={"Host": "other"})
+    assert (status, body) == (200, (await fetch(server, "/"))[2])
+    assert f"ws://{own} " in headers["Content-Security-Policy"]
 
 
 async def test_an_unchanged_file_is_not_sent_again(server):
@@ -502,6 +510,43 @@ async def test_other_methods_are_refused(server):
 
 async def test_the_websocket_path_tells_a_browser_what_it_is(server):
     assert (await fetch(server, "/ws"))[0] == 426
+
+
+async def upgrade(server, *, target="/ws", version="1.1", **fields):
+    """The head of what answers an opening handshake."""
+    said = {
+        "Host": f"127.0.0.1:{server.port}",
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+        **fields,
+    }
+    lines = [f"GET {target} HTTP/{version}", *(f"{name}: {value}" for name, value in said.items())]
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write("\r\n".join([*lines, "", ""]).encode())
+    answer = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)).decode()
+    if not answer.startswith("HTTP/1.1 101"):
+        answer += (await asyncio.wait_for(reader.readline(), 5)).decode()
+    writer.transport.abort()
+    return answer
+
+
+async def test_no_websocket_is_opened_by_an_older_version_of_http(server):
+    """RFC 6455 section 4.1; what a proxy must change to get on is said."""
+    assert (await upgrade(server)).startswith("HTTP/1.1 101 ")
+    refused = await upgrade(server, version="1.0")
+    assert refused.startswith("HTTP/1.1 505 ")
+    assert "HTTP/1.1: a proxy" in refused
+    assert "Upgrade:" not in refused
+    assert not server._services.connections
+
+
+async def test_the_origin_is_compared_with_whom_the_target_names(server):
+    own = f"http://127.0.0.1:{server.port}"
+    assert (await upgrade(server, target=f"{own}/ws", Origin=own)).startswith("HTTP/1.1 101 ")
+    named = await upgrade(server, target="http://other.example/ws", Origin=own)
+    assert named.startswith("HTTP/1.1 403 ")
 
 
 # Start and stop ---------------------------------------------------------------------------------

@@ -1,8 +1,10 @@
 import asyncio
+import contextlib
 import ssl
 
 import pytest
 from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from signalling.messages import Hello, Welcome, decode_server, encode
 from signalling.server import SignallingServer
@@ -50,6 +52,31 @@ async def test_pages_and_sockets_over_tls(server, files):
         assert isinstance(decode_server(await socket.recv()), Welcome)
         await socket.send(encode(Hello("x" * 8000, "doom", "host")))  # more than one TLS record
         assert "hello" in str(await asyncio.wait_for(anext(errors(socket)), 5))
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        (None, True),
+        ("https://127.0.0.1:{port}", True),
+        ("http://127.0.0.1:{port}", False),  # whoever is on the way may have made that page
+        ("ws://127.0.0.1:{port}", False),
+        ("http://listed.example", True),
+    ],
+)
+async def test_a_page_that_came_without_tls_may_not_connect(files, origin, allowed):
+    settings = SignallingSettings(
+        verifier=ISSUER.verifier(),
+        port=0,
+        tls=TlsFiles(*files),
+        origins=frozenset({"http://listed.example"}),
+    )
+    async with SignallingServer(settings) as server:
+        said = None if origin is None else origin.format(port=server.port)
+        with contextlib.nullcontext() if allowed else pytest.raises(InvalidStatus, match="403"):
+            context = trusting(files[0])
+            async with connect(server.websocket_url, ssl=context, origin=said, proxy=None):
+                pass
 
 
 async def errors(socket):
