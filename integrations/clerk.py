@@ -151,9 +151,13 @@ class ClerkVerifier:
         self._reader = TokenReader(settings.tokens(), keys=keys)
 
     @property
-    def available(self) -> bool:
-        """See :attr:`signalling.auth.TokenReader.available`."""
-        return self._reader.available
+    def missing(self) -> str:
+        """See :attr:`signalling.identity.KeyHolder.missing`."""
+        return self._reader.missing
+
+    def fetch_keys(self) -> None:
+        """See :meth:`signalling.identity.KeyHolder.fetch_keys`."""
+        self._reader.fetch_keys()
 
     def watch_keys(self, fetched: Callable[[str], None]) -> None:
         """See :meth:`signalling.jwks.KeySet.watch`."""

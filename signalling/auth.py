@@ -151,9 +151,13 @@ class TokenReader:
         self._decoder = msgspec.json.Decoder(dict[str, Any])
 
     @property
-    def available(self) -> bool:
-        """Whether tokens can be verified: keys are there, or have not been asked for yet."""
-        return self._keys.available
+    def missing(self) -> str:
+        """See :attr:`.identity.KeyHolder.missing`."""
+        return self._keys.missing
+
+    def fetch_keys(self) -> None:
+        """See :meth:`.identity.KeyHolder.fetch_keys`."""
+        self._keys.begin()
 
     def watch_keys(self, fetched: Callable[[str], None]) -> None:
         """See :meth:`.jwks.KeySet.watch`."""
@@ -270,9 +274,13 @@ class Verifier:
         return self._loopback_only
 
     @property
-    def available(self) -> bool:
-        """See :attr:`TokenReader.available`."""
-        return self._reader.available
+    def missing(self) -> str:
+        """See :attr:`.identity.KeyHolder.missing`."""
+        return self._reader.missing
+
+    def fetch_keys(self) -> None:
+        """See :meth:`.identity.KeyHolder.fetch_keys`."""
+        self._reader.fetch_keys()
 
     def watch_keys(self, fetched: Callable[[str], None]) -> None:
         """See :meth:`.jwks.KeySet.watch`."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import hmac
 from http import HTTPStatus
-from typing import Protocol, runtime_checkable
 
 import msgspec
 
 from .bus import Bus, BusUnavailable
 from .http11 import Request, Response
+from .identity import KeyHolder
 from .limits import Address, is_within
 from .metrics import CONTENT_TYPE
 from .rooms import RoomCard
@@ -20,14 +20,6 @@ ROOMS_S = 1.0
 """How old the list of rooms may be, in seconds."""
 
 _NO_STORE = ("Cache-Control", "no-store")
-
-
-@runtime_checkable
-class _HasKeys(Protocol):
-    """A verifier that can tell whether it could verify now."""
-
-    @property
-    def available(self) -> bool: ...
 
 
 class _Rooms(msgspec.Struct, frozen=True):
@@ -64,8 +56,8 @@ class Health:
         if not self._bus.available:
             reasons.append("bus: Redis cannot be reached")
         verifier = self._services.settings.verifier
-        if isinstance(verifier, _HasKeys) and not verifier.available:
-            reasons.append("keys: the issuer's keys cannot be had")
+        if isinstance(verifier, KeyHolder) and verifier.missing:
+            reasons.append(f"keys: {verifier.missing}")
         return reasons
 
     def metrics(self, request: Request, client: Address | None) -> Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from .messages import Role
 
@@ -181,6 +181,18 @@ class TokenVerifier(Protocol):
 
     async def close(self) -> None:
         """Release what the verifier holds."""
+
+
+@runtime_checkable
+class KeyHolder(Protocol):
+    """A verifier that has to fetch keys before it can verify anything."""
+
+    @property
+    def missing(self) -> str:
+        """Why it cannot verify now, in words for everyone (no addresses); empty: it can."""
+
+    def fetch_keys(self) -> None:
+        """Begin to, in the background, and go on until there are some or it is closed."""
 
 
 def _domain(email: str | None) -> str | None:

@@ -1,9 +1,10 @@
 """A cache of an issuer's public keys (JWK Set, RFC 7517) that never blocks the event loop.
 
-Keys are fetched on first use, again when they are older than ``lifetime_s``, and again when a token
-names a key that is not among them (the issuer has rotated), but never sooner than ``cooldown_s``
-after the last attempt: tokens with made-up key ids cannot make us hammer the issuer. Such a token
-waits for the next fetch to tell, if not too many wait already. Callers that need a fetch at the
+Keys are fetched by :meth:`KeySet.begin` or on first use, again when they are older than
+``lifetime_s``, and again when a token names a key that is not among them (the issuer has rotated),
+but never sooner than ``cooldown_s`` after the last attempt: tokens with made-up key ids cannot make
+us hammer the issuer. Such a token waits for the next fetch to tell, if not too many wait already.
+Callers that need a fetch at the
 same time share one. While the issuer cannot be reached the old keys stay good, and nobody who has
 one waits for it: only for keys that nobody asked for in a second lifetime is an answer waited for
 once, since the issuer may have withdrawn them long ago.
@@ -31,6 +32,9 @@ log = logging.getLogger(__name__)
 
 MAX_DOCUMENT_BYTES = 256 * 1024
 MIN_RSA_BITS = 2048  # RFC 7518 section 3.3
+
+LEAST_RETRY_S = 1.0
+"""How soon at the earliest the first keys are asked for again, in seconds."""
 
 KeySource = Callable[[], Awaitable[bytes]]
 """Returns a JWK Set document; raises :class:`KeysUnavailable` when there is none to be had."""
@@ -61,6 +65,8 @@ def check_url(name: str, url: str) -> None:
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
+        host.encode("idna")
+        _ = parts.port  # raises
     except ValueError:
         raise ValueError(f"{name}: {url!r} is not a URL") from None
     if not host or not (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))):
@@ -95,6 +101,7 @@ class KeySet:
         self._tried_at: float | None = None
         self._failure = ""
         self._refresh: asyncio.Task[None] | None = None
+        self._beginning: asyncio.Task[None] | None = None
         self._waiting = 0
         self._fetched: Callable[[str], None] = lambda outcome: None
 
@@ -108,9 +115,20 @@ class KeySet:
         return self._failure
 
     @property
-    def available(self) -> bool:
-        """Whether tokens can be verified, as far as is known."""
-        return bool(self._keys) or not self._failure
+    def missing(self) -> str:
+        """Why no token can be verified, in words for everyone; empty: there are keys."""
+        if self._keys:
+            return ""
+        if self._failure:
+            return "the issuer's keys cannot be had: the server's log says why"
+        return "the issuer's keys are not there yet"
+
+    def begin(self) -> None:
+        """Fetch the first keys in the background, again and again until there are some: whoever
+        waits for them before it sends clients here would wait for ever.
+        """
+        if self._beginning is None:
+            self._beginning = asyncio.create_task(self._begin(), name="jwks-begin")
 
     async def get(self, kid: str) -> RSAPublicKey:
         """The key of id ``kid``. Raises :class:`UnknownKey` or :class:`KeysUnavailable`."""
@@ -131,9 +149,20 @@ class KeySet:
 
     async def close(self) -> None:
         """Give up a fetch that is under way."""
-        if self._refresh is not None:
-            self._refresh.cancel()
-            await asyncio.wait([self._refresh])
+        tasks = [task for task in (self._beginning, self._refresh) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _begin(self) -> None:
+        pause = max(self._cooldown_s, LEAST_RETRY_S)
+        while not self._keys:
+            wait = 0.0 if self._tried_at is None else self._tried_at + pause - self._clock()
+            if wait > 0 and self._refresh is None:
+                await self._sleep(wait)
+            else:
+                await asyncio.shield(self._refreshing(0.0))
 
     async def _ask_for(self, kid: str, now: float) -> None:
         """Wait for a fetch that tells whether there is such a key, where one may be waited for."""
@@ -167,14 +196,28 @@ class KeySet:
             self._tried_at = self._clock()
             self._keys = parse_jwks(await self._source())
             self._fetched_at = self._clock()
+            if self._failure:
+                log.info("the issuer's keys can be had again")
             self._failure = ""
             self._fetched("ok")
         except KeysUnavailable as error:
+            self._log_failure(error)
             self._failure = str(error)
             self._fetched("failed")
-            log.warning("keys not refreshed, %d old ones kept: %s", len(self._keys), error)
         finally:
             self._refresh = None
+
+    def _log_failure(self, error: KeysUnavailable) -> None:
+        if self._keys:
+            log.warning("keys not refreshed, %d old ones kept: %s", len(self._keys), error)
+        elif not self._failure:
+            log.error(
+                "nobody can come in with a token: %s. Is the issuer right, and its keys' address?"
+                " Can this machine reach it? It is tried again every few seconds",
+                error,
+            )
+        else:
+            log.debug("still no keys: %s", error)
 
 
 def _unknown(kid: str) -> UnknownKey:

@@ -24,6 +24,7 @@ from typing import Self
 from .bus import Bus, MemoryBus
 from .dev import require_development, require_loopback
 from .health import Health
+from .identity import KeyHolder
 from .listening import Listener
 from .messages import Error
 from .metrics import Population
@@ -126,6 +127,8 @@ class SignallingServer:
             raise _bind_error(settings, error) from error
         self._listener = listener
         self._port = listener.port
+        if isinstance(settings.verifier, KeyHolder):
+            settings.verifier.fetch_keys()
         settings.metrics.watch(self._population)
         self._look_after(time.monotonic())
         self._record("server.started")

@@ -7,7 +7,9 @@ import json
 
 import pytest
 
+from signalling.auth import Verifier, VerifierSettings
 from signalling.bus import BusUnavailable, MemoryBus
+from signalling.jwks import KeySet, KeysUnavailable
 from signalling.limits import Limits, parse_networks
 from signalling.messages import Configure
 from signalling.server import SignallingServer
@@ -68,18 +70,36 @@ async def test_alive_is_not_ready(start):
     assert (await fetch(server, "/readyz"))[0] == 200
 
 
-async def test_without_keys_it_is_not_ready(start):
-    server = await start()
-    verifier = ISSUER.verifier()
+async def test_keys_are_asked_for_at_the_start_and_until_they_are_there_it_is_not_ready(caplog):
+    """The issuer does not answer, then fails, then answers; the server listens all the while."""
+    asked, answers = asyncio.Semaphore(0), asyncio.Queue()
 
-    class NoKeys:
-        loopback_only = True
-        available = False
-        verify, close = verifier.verify, verifier.close
+    async def source():
+        asked.release()
+        answer = await answers.get()
+        if answer is None:
+            raise KeysUnavailable("https://issuer.internal answered 500")
+        return answer
 
-    server._services.settings.__dict__["verifier"] = NoKeys()
-    status, why = await fetch(server, "/readyz")
-    assert (status, "keys" in why) == (503, True)
+    settings = VerifierSettings(issuer="play", audience="play")
+    keys = KeySet(source, cooldown_s=0.0, sleep=lambda seconds: asyncio.sleep(0))
+    verifier = Verifier(settings, keys=keys)
+    async with SignallingServer(SignallingSettings(verifier=verifier, port=0)) as server:
+        await asyncio.wait_for(asked.acquire(), 5)  # though no client has come
+        assert await fetch(server, "/readyz") == (
+            503,
+            "keys: the issuer's keys are not there yet\n",
+        )
+        answers.put_nowait(None)
+        await asyncio.wait_for(asked.acquire(), 5)
+        status, why = await fetch(server, "/readyz")
+        assert (status, why.startswith("keys: the issuer's keys cannot be had")) == (503, True)
+        assert "issuer.internal" not in why
+        assert "https://issuer.internal answered 500" in caplog.text
+        answers.put_nowait(json.dumps(ISSUER.jwks()).encode())
+        await until(lambda: not verifier.missing)
+        assert await fetch(server, "/readyz") == (200, "ready\n")
+    await verifier.close()
 
 
 async def test_metrics_count_what_happened(start):

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,14 @@ import pytest
 from aiohttp import web
 
 from signalling.dev import DevIssuer
-from signalling.jwks import KeySet, KeysUnavailable, UnknownKey, key_source, parse_jwks
+from signalling.jwks import (
+    LEAST_RETRY_S,
+    KeySet,
+    KeysUnavailable,
+    UnknownKey,
+    key_source,
+    parse_jwks,
+)
 from tests.integrations.jwks_server import SigningKey, jwks_server
 
 ROOT = Path(__file__).parents[2]
@@ -191,7 +199,7 @@ async def test_old_keys_stay_good_while_the_issuer_is_down(issuer):
     issuer.now += 500.0
     assert await keys.get(OLD_KID) is key
     assert await keys.get(OLD_KID) is key
-    assert keys.available
+    assert keys.missing == ""
     assert issuer.fetches == 2  # the second try waits for the cooldown
 
 
@@ -249,11 +257,96 @@ async def test_without_any_keys_it_says_so_and_tries_again_after_the_cooldown(is
         with pytest.raises(KeysUnavailable, match="down"):
             await keys.get(OLD_KID)
     assert issuer.fetches == 1
-    assert not keys.available
+    assert "cannot be had" in keys.missing
     issuer.down = False
     issuer.now += 10.0
     await keys.get(OLD_KID)
-    assert keys.available
+    assert keys.missing == ""
+
+
+async def test_the_first_keys_are_fetched_before_anyone_asks_for_one(issuer):
+    """Whoever asks meanwhile waits for that very fetch."""
+    keys = issuer.keys()
+    issuer.gate.clear()
+    keys.begin()
+    keys.begin()
+    assert "not there yet" in keys.missing
+    await settle()
+    asking = [asyncio.create_task(keys.get(OLD_KID)) for _ in range(3)]
+    await settle()
+    issuer.gate.set()
+    assert len(await asyncio.gather(*asking)) == 3
+    assert (issuer.fetches, keys.missing) == (1, "")
+    await issuer.advance(99.0)
+    assert issuer.fetches == 1
+    await keys.close()
+
+
+async def test_an_issuer_that_is_down_at_the_start_is_asked_until_it_answers(issuer, caplog):
+    caplog.set_level(logging.INFO)
+    keys = issuer.keys()
+    issuer.down = True
+    keys.begin()
+    await settle()
+    with pytest.raises(KeysUnavailable, match="down"):
+        await keys.get(OLD_KID)  # is not kept waiting until it is tried again
+    assert (issuer.fetches, "cannot be had" in keys.missing) == (1, True)
+    for tried in (2, 3, 4):
+        await issuer.advance(9.0)
+        assert issuer.fetches == tried - 1
+        await issuer.advance(1.0)
+        assert issuer.fetches == tried
+    issuer.down = False
+    await issuer.advance(10.0)
+    assert (issuer.fetches, keys.missing) == (5, "")
+    await issuer.advance(50.0)
+    assert issuer.fetches == 5
+    failed, again = caplog.messages
+    assert "down" in failed
+    assert "Can this machine reach it?" in failed
+    assert "again" in again
+    assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
+    await keys.close()
+
+
+async def test_who_needs_keys_takes_the_turn_of_the_beginning(issuer):
+    """One attempt in each cooldown, whoever makes it."""
+    keys = issuer.keys()
+    issuer.down = True
+    keys.begin()
+    await settle()
+    issuer.now += 10.0  # its own sleep has not ended yet
+    with pytest.raises(KeysUnavailable):
+        await keys.get(OLD_KID)
+    assert issuer.fetches == 2
+    await issuer.advance(0.0)
+    assert issuer.fetches == 2
+    await keys.close()
+
+
+async def test_without_a_cooldown_the_beginning_still_waits_a_little(issuer):
+    keys = KeySet(issuer, cooldown_s=0.0, clock=lambda: issuer.now, sleep=issuer.sleep)
+    issuer.down = True
+    keys.begin()
+    await settle()
+    assert issuer.fetches == 1
+    await issuer.advance(LEAST_RETRY_S)
+    assert issuer.fetches == 2
+    await keys.close()
+
+
+async def test_closing_gives_up_the_beginning(issuer):
+    keys = issuer.keys()
+    issuer.gate.clear()
+    keys.begin()
+    await settle()
+    await keys.close()
+    issuer.gate.set()
+    await issuer.advance(50.0)
+    assert issuer.fetches == 1
+    assert {task.get_name() for task in asyncio.all_tasks()}.isdisjoint(
+        {"jwks-begin", "jwks-refresh"}
+    )
 
 
 async def test_closing_gives_up_a_fetch(issuer):
@@ -360,4 +453,12 @@ def test_what_takes_long_to_import_is_there_before_a_fetch():
 @pytest.mark.parametrize("url", ["http://issuer.example/jwks", "ftp://127.0.0.1/jwks"])
 def test_a_url_that_could_be_tampered_with_is_misuse(url):
     with pytest.raises(ValueError, match="https"):
+        key_source(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://a..b/", f"https://{'a' * 64}.example/", "https://h:99999/", "https://[::1/"]
+)
+def test_a_url_that_no_fetch_could_make_sense_of_is_misuse(url):
+    with pytest.raises(ValueError, match=r"jwks: .* is not a URL"):
         key_source(url)
