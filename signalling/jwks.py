@@ -4,10 +4,9 @@ Keys are fetched by :meth:`KeySet.begin` or on first use, again when they are ol
 ``lifetime_s``, and again when a token names a key that is not among them (the issuer has rotated),
 but never sooner than ``cooldown_s`` after the last attempt: tokens with made-up key ids cannot make
 us hammer the issuer. Such a token waits for the next fetch to tell, if not too many wait already.
-Callers that need a fetch at the
-same time share one. While the issuer cannot be reached the old keys stay good, and nobody who has
-one waits for it: only for keys that nobody asked for in a second lifetime is an answer waited for
-once, since the issuer may have withdrawn them long ago.
+Callers that need a fetch at the same time share one. While the issuer cannot be reached the old
+keys stay good, and nobody who has one waits for it: only for keys that nobody asked for in a second
+lifetime is an answer waited for once, since the issuer may have withdrawn them long ago.
 """
 
 from __future__ import annotations

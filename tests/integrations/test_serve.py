@@ -21,6 +21,7 @@ from signalling.tracing import ROOT_SPAN
 from tests.integrations.otlp_server import otlp_server
 from tests.integrations.sentry_server import sentry_server
 from tests.integrations.served import certificate, ended, serving
+from tests.signalling.redis import server as redis_server
 
 
 def test_help_tells_the_defaults(capsys: pytest.CaptureFixture[str]):
@@ -151,6 +152,20 @@ async def test_a_viewers_trace_runs_from_its_click_through_the_server(
     about = [line for line in lines if line.get("connection") == joined["connection"]]
     assert len(about) >= 2
     assert all(line["trace"] == trace for line in about)
+
+
+async def test_keys_of_invitations_that_are_a_secret_are_shared_keys(tmp_path: Path):
+    keys = f"new:{base64.b64encode(b'n' * 32).decode()}"
+    with redis_server.single(tmp_path / "redis") as redis:
+        words = ("--dev", "--port", "0", "--redis", redis.url)
+        for environment, warned in (
+            ({}, True),
+            ({"PLAYCAST_IDENTITY__INVITATION_KEYS": keys}, False),
+        ):
+            async with serving(tmp_path, *words, **environment) as (process, url):
+                assert url
+                status, said = await ended(process)
+            assert (status, "the same --invitation-keys" in said) == (0, warned)
 
 
 async def test_metrics_are_for_who_has_the_token(tmp_path: Path):

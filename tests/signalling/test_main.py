@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import base64
 import contextlib
 import json
 import os
@@ -10,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 from websockets.asyncio.client import connect
@@ -21,6 +23,7 @@ from signalling.dev import AUDIENCE, ISSUER
 from signalling.limits import Limits
 from signalling.messages import Hello, Welcome, decode_server, encode
 from signalling.server_options import add_server_options, server_parts
+from tests.signalling.redis import server as redis_server
 
 ROOT = Path(__file__).parents[2]
 
@@ -95,13 +98,14 @@ async def test_a_minted_token_is_good_for_what_it_says(capsys: pytest.CaptureFix
 
 
 @asynccontextmanager
-async def serving(*words: str) -> AsyncIterator[dict[str, object]]:
+async def serving(*words: str, log: IO[bytes] | None = None) -> AsyncIterator[dict[str, object]]:
     """The server as a child; yields what it tells its parent. It must end well on SIGTERM."""
     read_end, write_end = os.pipe()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "signalling", "serve", "--ready-fd", str(write_end), *words),
         cwd=ROOT,
         pass_fds=(write_end,),
+        stderr=log,
     )
     os.close(write_end)
     try:
@@ -131,6 +135,31 @@ async def test_a_server_with_an_issuer_of_its_own(tmp_path: Path) -> None:
         assert found["tokens"] == {}
         assert await joins(url, issuer.mint("h", "den", "host"))
         assert not await joins(url, DevIssuer.generate().mint("h", "den", "host"))
+
+
+@pytest.mark.parametrize(
+    ("shares_rooms", "shares_keys", "warned"),
+    [(True, False, True), (True, True, False), (False, False, False)],
+)
+async def test_servers_that_share_rooms_but_no_keys_of_invitations_say_so(
+    tmp_path: Path, shares_rooms: bool, shares_keys: bool, warned: bool
+) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text(f"new:{base64.b64encode(b'n' * 32).decode()}\n")
+    words = ["--invitation-keys", str(keys)] if shares_keys else []
+    with contextlib.ExitStack() as stack:
+        if shares_rooms:
+            redis = stack.enter_context(redis_server.single(tmp_path / "redis"))
+            words += ["--redis", redis.url]
+        log = stack.enter_context((tmp_path / "log").open("w+b"))
+        async with serving("--dev", "--port", "0", *words, log=log):
+            pass
+        log.seek(0)
+        lines = [line for line in log.read().decode().splitlines() if "invitations" in line]
+    assert len(lines) == warned
+    assert all(
+        "give all servers of this Redis the same --invitation-keys" in line for line in lines
+    )
 
 
 async def test_the_usual_port_gives_way_when_told_to() -> None:
