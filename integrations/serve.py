@@ -31,7 +31,7 @@ from signalling.surroundings import Surroundings
 
 from .config.command import tell
 from .config.names import ConfigError, Loaded
-from .config.options import SERVE, option_defaults, said_by_options
+from .config.options import OVERRIDES, SERVE, option_defaults, said_by_options
 from .config.sources import load
 from .config.where import SECRETS_VARIABLE, source_options
 from .errors import ErrorReports
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=where.config,
             secrets=where.secrets,
             environment=os.environ,
-            options=said_by_options(parse),
+            options=said_by_options(parse, {**SERVE, **OVERRIDES}),
         )
     except ConfigError as error:
         tell(error, "playcast serve")

@@ -13,10 +13,14 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from peer import option_values as values
 from peer.cli_tokens import add_token_options
 from peer.room_options import add_room_options
+
+if TYPE_CHECKING:
+    from signalling.surroundings import Surroundings
 
 EXAMPLES = """\
 examples:
@@ -49,6 +53,9 @@ examples:
   PLAYCAST_TOKEN=… playcast host --signalling wss://play.example/ws --room arena \\
                 --bind 0.0.0.0 --udp-port 40000 --announce 203.0.113.5
       through a server that others reach too, with one UDP port to forward
+  playcast host --signalling wss://a.play.example/ws --signalling wss://b.play.example/ws --login
+      through the first, and through the second where that ends or cannot be reached: the stream,
+      the room and everyone's seat go on. Both must share their rooms (playcast serve --redis)
 
 Without --signalling, host starts a server of its own in dev mode. That serves this machine alone,
 and so does the media, unless --bind says otherwise. To share with others, on a LAN as on the
@@ -67,11 +74,14 @@ examples:
       one picture, then the end
   playcast view LINK --ask pad:1
       ask for the first game pad, and see what becomes of it
+  playcast view LINK --signalling wss://b.play.example/ws
+      by another server of the same rooms too, should the link's own be away
   playcast view LINK --json --no-fec --jitter 50
       one JSON object a second; without forward error correction, evened out by 50 ms
 
-The token may be in $PLAYCAST_TOKEN instead of the link. Exit status: 0 when there was a picture and
-the host or you ended it, 1 when there was none or it was lost, 2 for wrong options.
+The token may be in $PLAYCAST_TOKEN instead of the link; --token-command, --token-file or --login
+win over both. Exit status: 0 when there was a picture and the host or you ended it, 1 when there
+was none or it was lost, 2 for wrong options.
 """
 
 DOCTOR_EXAMPLES = """\
@@ -132,23 +142,28 @@ def _run_configured(words: list[str]) -> int:
     """Run ``host`` or ``view`` with defaults from files and the environment."""
     from integrations.config.command import tell
     from integrations.config.names import ConfigError
-    from integrations.config.options import COMMANDS, option_defaults
-    from integrations.config.sources import load
+    from integrations.config.options import COMMANDS, configured
     from integrations.config.where import source_options
     from integrations.logs import configure_logs
     from integrations.scrub import Scrubber
-    from signalling.surroundings import Surroundings
 
     command = words[0]
     where, words = source_options().parse_known_args(words)
+
+    def parse(around: Surroundings) -> argparse.Namespace:
+        return build_parser({command: around.prepare}).parse_args(words)
+
     try:
-        loaded = load(file=where.config, secrets=where.secrets, environment=os.environ)
+        loaded, options = configured(
+            parse,
+            COMMANDS[command],
+            file=where.config,
+            secrets=where.secrets,
+            environment=os.environ,
+        )
     except ConfigError as error:
         tell(error, f"playcast {command}")
         return 2
-    configured = Surroundings(defaults=option_defaults(loaded, COMMANDS[command]))
-    options = build_parser({command: configured.prepare}).parse_args(words)
-    configured.complete(options)
     if command == "host":
         from integrations.host_events import host_observer
 
@@ -314,10 +329,13 @@ def _add_host(host: argparse.ArgumentParser) -> None:
             metavar=example,
             help=f"a {name.upper()} server for host and viewers; repeatable",
         )
-    reach.add_argument("--signalling", metavar="URL", help="join this server (ws://, wss://)")
-    reach.add_argument("--token", help="what that server asks for ($PLAYCAST_TOKEN)")
+    _add_signalling(
+        reach,
+        "join this server (wss://HOST/ws), and start none; repeatable: servers of the same"
+        " rooms, in the order to try them",
+    )
     _add_turn_region(reach)
-    add_token_options(reach)
+    add_token_options(reach, fixed=True)
     reach.add_argument("--room", type=values.room, default="play", help="(%(default)s)")
     reach.add_argument(
         "--max-viewers", type=values.whole(1, 10_000), default=32, help="at a time (%(default)s)"
@@ -387,6 +405,11 @@ def _add_view(view: argparse.ArgumentParser) -> None:
         help="for a picture, at the start and when it is lost (%(default)g)",
     )
     _add_socket_options(reach, "127.0.0.1 for a link of this machine, else every address")
+    _add_signalling(
+        reach,
+        "another server of the link's room (wss://HOST/ws), where the link's own cannot be reached;"
+        " repeatable",
+    )
     reach.add_argument("--relay-only", action="store_true", help="by TURN servers alone")
     reach.add_argument(
         "--name", type=values.name, default="", help="what others in the room call you"
@@ -396,6 +419,17 @@ def _add_view(view: argparse.ArgumentParser) -> None:
 
     view.add_argument("--json", action="store_true", help="print one JSON object a second")
     _add_log_level(view)
+
+
+def _add_signalling(group: argparse._ActionsContainer, meaning: str) -> None:
+    group.add_argument(
+        "--signalling",
+        action="append",
+        default=[],
+        type=values.server_url,
+        metavar="URL",
+        help=meaning,
+    )
 
 
 def _add_turn_region(group: argparse._ActionsContainer) -> None:

@@ -10,11 +10,18 @@ from pathlib import Path
 
 from peer.signalling_settings import TokenSource, TokenUnavailable
 
-_ONLY_LOGIN = ""
+ONLY_LOGIN = "*"
+"""Stands for the issuer where there is no other login."""
 
 
-def add_token_options(group: argparse._ActionsContainer) -> None:
-    """Add them; :func:`token_source_of` reads them."""
+def add_token_options(group: argparse._ActionsContainer, *, fixed: bool = False) -> None:
+    """Add them, of which one at most may be given; :func:`token_source_of` reads them.
+
+    ``fixed``: with ``--token``, for a command whose argument has none.
+    """
+    group = group.add_mutually_exclusive_group()
+    if fixed:
+        group.add_argument("--token", help="what the server asks for ($PLAYCAST_TOKEN)")
     group.add_argument(
         "--token-command",
         metavar="COMMAND",
@@ -26,7 +33,7 @@ def add_token_options(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--login",
         nargs="?",
-        const=_ONLY_LOGIN,
+        const=ONLY_LOGIN,
         metavar="ISSUER",
         help="tokens of the one who signed in there with playcast login",
     )
@@ -38,16 +45,8 @@ def token_source_of(options: argparse.Namespace) -> TokenSource | None:
     Raises :class:`ValueError` naming the option, and :class:`.TokenUnavailable` where nobody has
     signed in.
     """
-    given = [
-        name
-        for name in ("token_command", "token_file", "login")
-        if getattr(options, name) is not None
-    ]
-    if not given:
+    if (options.token_command, options.token_file, options.login) == (None, None, None):
         return None
-    if len(given) > 1:
-        first, second = (f"--{name.replace('_', '-')}" for name in given[:2])
-        raise ValueError(f"{first} does not go with {second}")
     if options.login is not None:
         return _login_tokens(options.login)
     from peer.token_source import CommandTokens, FileTokens
@@ -66,6 +65,7 @@ def _login_tokens(issuer: str) -> TokenSource:
 
     store = LoginStore()
     try:
-        return LoginTokens(store, store.find(issuer).issuer)
+        found = store.find("" if issuer == ONLY_LOGIN else issuer)
+        return LoginTokens(store, found.issuer)
     except LoginError as error:
         raise TokenUnavailable(str(error)) from error

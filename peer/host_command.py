@@ -80,7 +80,8 @@ def _check(options: argparse.Namespace) -> None:
         raise UsageError("--size is the game's or the pattern's: of a display take a --region")
     options.token_source = _token_source(options)
     if options.signalling:
-        options.token = options.token or os.environ.get("PLAYCAST_TOKEN") or ""
+        if options.token_source is None:
+            options.token = options.token or os.environ.get("PLAYCAST_TOKEN")
         if not (options.token or options.token_source):
             raise UsageError(
                 "--signalling needs --token (or $PLAYCAST_TOKEN), --token-command, --token-file or"
@@ -88,8 +89,6 @@ def _check(options: argparse.Namespace) -> None:
             )
         if options.port is not None:
             raise UsageError("--port is of our own server: it does not go with --signalling")
-        if not options.signalling.startswith(("ws://", "wss://")):
-            raise UsageError(f"--signalling takes ws:// or wss://, not {options.signalling!r}")
     elif options.token or options.token_source:
         raise UsageError("--token needs --signalling: our own server makes tokens itself")
 
@@ -120,7 +119,11 @@ async def _run(options: argparse.Namespace) -> None:
         )
         from peer.invitation_links import WORDS, InvitationLinks, page_of
         from peer.room_options import first_settings, room_settings
-        from peer.signalling_client import SignallingClient, SignallingClientSettings
+        from peer.signalling_client import (
+            ClientState,
+            SignallingClient,
+            SignallingClientSettings,
+        )
         from peer.status import HostScript, Streaming
         from peer.status_faces import face_for
 
@@ -128,10 +131,12 @@ async def _run(options: argparse.Namespace) -> None:
         stack.callback(track.stop)
         hub = _open_hub(options)
         stack.push_async_callback(hub.close)
+        url, *others = [address.websocket_url] if address else options.signalling
         signalling = SignallingClient(
             SignallingClientSettings(
-                url=address.websocket_url if address else options.signalling,
-                token=address.tokens["host"] if address else options.token,
+                url=url,
+                other_urls=tuple(others),
+                token=address.tokens["host"] if address else options.token or "",
                 room=options.room,
                 name=socket.gethostname()[:64],
                 room_settings=first_settings(room_settings(options)),
@@ -157,7 +162,7 @@ async def _run(options: argparse.Namespace) -> None:
         host = _make_host(options, track, hub, signalling)
         links = InvitationLinks(
             lambda role, for_s: host.invite(role, for_s=for_s),
-            address.url if address else page_of(options.signalling),
+            lambda: page_of(signalling.url),
             options.room,
             wanted=("play", "manage") if by_token else ("watch", "play", "manage"),
             on_link=tell_link,
@@ -168,6 +173,8 @@ async def _run(options: argparse.Namespace) -> None:
             observers.append(await stack.enter_async_context(options.observing(options.room)))
 
         def tell_report(report: HostReport) -> None:
+            if signalling.state is ClientState.JOINED:
+                links.move()
             for observe in observers:
                 observe(report)
 

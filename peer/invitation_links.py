@@ -37,21 +37,27 @@ def link_to(page: str, room: str, token: str) -> str:
 
 
 class InvitationLinks:
-    """Makes the links anew whenever the room has begun anew."""
+    """Makes the links anew whenever the room has begun anew; they lead to the server where the host
+    is.
+    """
 
     def __init__(
         self,
         invite: Callable[[Role, float], Awaitable[Invited]],
-        page: str,
+        page: Callable[[], str],
         room: str,
         *,
         wanted: tuple[str, ...],
         on_link: Callable[[str, str], None],
         on_refusal: Callable[[str], None],
     ) -> None:
-        """``on_link`` hears of each link that is ``wanted``, by its name in :data:`WORDS`."""
+        """``page`` is where they lead to now; ``on_link`` hears of each link that is ``wanted``, by
+        its name in :data:`WORDS`.
+        """
         self._invite = invite
         self._page, self._room = page, room
+        self._led_to = ""
+        self._tokens: dict[str, str] = {}
         self._wanted = wanted
         self._on_link = on_link
         self._on_refusal = on_refusal
@@ -62,15 +68,25 @@ class InvitationLinks:
         self.cancel()
         self._task = asyncio.create_task(self._make(), name="invitation-links")
 
+    def move(self) -> None:
+        """Tell the links again if they lead elsewhere now. What lets in is still the same."""
+        page = self._page()
+        if self._tokens and page != self._led_to:
+            self._led_to = page
+            for name, token in self._tokens.items():
+                self._on_link(name, link_to(page, self._room, token))
+
     def cancel(self) -> None:
         if self._task is not None:
             self._task.cancel()
 
     async def _make(self) -> None:
+        self._led_to, self._tokens = self._page(), {}
         for name in self._wanted:
             try:
                 invited = await self._invite(_ROLES[name], INVITATION_S)
             except RequestRefused as error:
                 self._on_refusal(f"There are no links for others: {error}")
                 return
-            self._on_link(name, link_to(self._page, self._room, invited.token))
+            self._tokens[name] = invited.token
+            self._on_link(name, link_to(self._led_to, self._room, invited.token))

@@ -7,6 +7,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 
+from peer.signalling_settings import check_server_url
 from signalling.messages import IceServer
 
 
@@ -74,6 +75,17 @@ def address(text: str) -> str:
         ipaddress.ip_address(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"takes an IP address, not {text!r}") from None
+    return text
+
+
+def server_url(text: str) -> str:
+    """The WebSocket of a signalling server."""
+    try:
+        check_server_url(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"takes ws://HOST/ws or wss://HOST/ws, not {text!r}"
+        ) from None
     return text
 
 

@@ -30,7 +30,9 @@ A token that lives shorter than the session needs a callback that has fresh ones
 it is asked before each hello, and again when the server says that the token ends soon.
 
 A loss is retried with exponential backoff and jitter, never sooner than the server asks for; what
-cannot get better by trying again ends the iteration with :class:`SignallingRefused`.
+cannot get better by trying again ends the iteration with :class:`SignallingRefused`. Of several
+servers the next one is tried where one cannot be reached, shuts down, or is no server of ours; the
+client then stays with the one that took it.
 """
 
 from __future__ import annotations
@@ -134,6 +136,7 @@ class SignallingClient:
         self._tries = 0
         self._taken = 0
         self._turn = 0
+        self._unusable: set[str] = set()
         self.trouble = ""
         """Why there is no connection now, in words; empty while there is one."""
         self.on_state: Callable[[ClientState], None] = lambda _: None
@@ -144,6 +147,12 @@ class SignallingClient:
     @property
     def state(self) -> ClientState:
         return self._state
+
+    @property
+    def url(self) -> str:
+        """The server of the link that there is, or is tried next."""
+        urls = self._settings.urls
+        return urls[self._turn % len(urls)]
 
     @property
     def peer(self) -> str:
@@ -230,8 +239,10 @@ class SignallingClient:
 
     async def _connection(self) -> AsyncGenerator[ServerMessage, None]:
         """The messages of one connection. Raises :class:`Lost` or :class:`SignallingRefused`."""
-        urls = self._settings.urls
-        socket = await open_link(urls[self._turn % len(urls)], self._settings)
+        try:
+            socket = await open_link(self.url, self._settings)
+        except SignallingRefused as refusal:
+            raise self._unless_elsewhere(refusal) from refusal
         if self._stopped.is_set():
             await socket.close()
             return
@@ -245,6 +256,7 @@ class SignallingClient:
                 if isinstance(message, Waiting):
                     self._set_state(ClientState.KNOCKING)
                 elif isinstance(message, Welcome):
+                    self._unusable.clear()
                     joined_at = self._clock()
                     self._joined(message)
                     with suppress(ConnectionClosed):  # what came before is still to be read
@@ -372,8 +384,16 @@ class SignallingClient:
         # Another token may be had; one that is refused at once is no better.
         renewable = end.code == "token-expired" and was_joined and self._fresh_token is not None
         if not end.retry and not renewable:
-            return SignallingRefused(end.code, end.text)
+            refusal = SignallingRefused(end.code, end.text)
+            return self._unless_elsewhere(refusal) if end.code == "version" else refusal
         return Lost(end.text, elsewhere=end.elsewhere, after_s=end.after_s)
+
+    def _unless_elsewhere(self, refusal: SignallingRefused) -> Exception:
+        """The server itself is of no use: the end only where no other is left."""
+        self._unusable.add(self.url)
+        if self._unusable >= set(self._settings.urls):
+            return refusal
+        return Lost(str(refusal), elsewhere=True)
 
     async def _wait(self, after_s: float) -> None:
         """Wait before the next try, with full jitter; :meth:`close` cuts it short."""

@@ -43,7 +43,7 @@ FINAL: frozenset[ErrorCode] = frozenset(
 )
 """Errors that end a connection for good, where the server's word on trying again got lost."""
 
-_ELSEWHERE: frozenset[ErrorCode] = frozenset({"shutting-down", "internal", "timeout"})
+_ELSEWHERE: frozenset[ErrorCode] = frozenset({"shutting-down", "internal", "timeout", "room-full"})
 """Errors that another server may not have."""
 
 # Of the errors that share a close code, the first speaks for all.

@@ -24,7 +24,8 @@ class SignallingClientSettings:
     """The server's WebSocket: ``ws://…/ws`` or ``wss://…/ws``."""
 
     other_urls: tuple[str, ...] = ()
-    """Servers of the same rooms, taken in turn where one cannot be reached or shuts down."""
+    """Servers of the same rooms, taken in turn where one cannot be reached, shuts down or is none.
+    """
 
     token: str
     """May be empty for a client with a ``fresh_token`` callback."""
@@ -67,9 +68,10 @@ class SignallingClientSettings:
 
     def __post_init__(self) -> None:
         for name, url in (("url", self.url), *(("other_urls", url) for url in self.other_urls)):
-            parts = urlsplit(url)
-            if parts.scheme not in ("ws", "wss") or not parts.hostname:
-                raise ValueError(f"{name}: {url!r} is not a ws:// or wss:// address")
+            try:
+                check_server_url(url)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
         for name in (
             "first_delay_s",
             "max_delay_s",
@@ -82,5 +84,17 @@ class SignallingClientSettings:
 
     @property
     def urls(self) -> tuple[str, ...]:
-        """Every server, in the order of preference."""
+        """Every server, in the order in which they are tried."""
         return (self.url, *self.other_urls)
+
+
+def check_server_url(url: str) -> None:
+    """Raises :class:`ValueError` in words for what is no WebSocket's address."""
+    try:
+        parts = urlsplit(url)
+        whole = parts.scheme in ("ws", "wss") and parts.hostname
+        _ = parts.port  # ValueError when it is none
+    except ValueError:
+        whole = False
+    if not whole:
+        raise ValueError(f"{url!r} is not a ws:// or wss:// address")

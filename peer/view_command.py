@@ -17,6 +17,7 @@ from collections.abc import Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from peer.interrupt import until_interrupted
 from peer.view_link import ViewLink, parse_link
@@ -199,6 +200,7 @@ class _View:
         return SignallingClient(
             SignallingClientSettings(
                 url=link.websocket_url,
+                other_urls=tuple(self._options.signalling),
                 token=link.token,
                 room=link.room,
                 role="viewer",
@@ -365,7 +367,8 @@ def _open_hub(options: argparse.Namespace, link: ViewLink) -> MediaHub:
     from native import NativeError
     from peer.hub import HubSettings, MediaHub
 
-    bind = tuple(options.bind or (LOOPBACK if _is_loopback(link.host) else ()))
+    hosts = (link.host, *(urlsplit(url).hostname or "" for url in options.signalling))
+    bind = tuple(options.bind or (LOOPBACK if all(map(_is_loopback, hosts)) else ()))
     try:
         return MediaHub(HubSettings(bind=bind, port=options.udp_port, realtime=True))
     except NativeError as error:

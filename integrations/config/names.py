@@ -63,6 +63,10 @@ SECTIONS = frozenset(
 """The names of the sections."""
 
 
+TOKENS = ("host.token", "host.token_command", "host.token_file", "host.login")
+"""Each of these alone says where a host's tokens come from."""
+
+
 @dataclass(frozen=True, slots=True)
 class Value:
     """What one source says about one setting."""

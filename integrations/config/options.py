@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
@@ -11,7 +12,8 @@ from pydantic import SecretStr
 from signalling.messages import IceServer
 from signalling.surroundings import Surroundings
 
-from .names import FIELDS, Loaded, Value
+from .names import FIELDS, TOKENS, Loaded, Value
+from .sources import load
 
 SERVE: Mapping[str, str] = {
     "server.host": "host",
@@ -70,6 +72,7 @@ HOST: Mapping[str, str] = {
 """The same of ``playcast host``."""
 
 VIEW: Mapping[str, str] = {
+    "view.signalling": "signalling",
     "view.jitter_ms": "jitter",
     "view.wait_s": "wait",
     "logs.level": "log_level",
@@ -96,20 +99,49 @@ _ICE = ("turn.stun", "turn.static")
 
 
 def option_defaults(loaded: Loaded, names: Mapping[str, str]) -> dict[str, Any]:
-    """Defaults for options, of the settings that some source gives; the others keep their own."""
+    """Defaults for options, of the settings that some source gives; the others keep their own.
+
+    What lets a host into a server is nothing to one that starts a server of its own.
+    """
+    useless = () if loaded.settings.host.signalling else TOKENS
     return {
         option: _value(loaded, name)
         for name, option in names.items()
-        if name in loaded.given and _value(loaded, name) not in ("", [], None)
+        if name in loaded.given and name not in useless
+        if _value(loaded, name) not in ("", [], None)
     }
 
 
-def said_by_options(parse: Callable[[Surroundings], argparse.Namespace]) -> dict[str, Value]:
-    """What options of ``playcast serve`` say about settings.
+def configured(
+    parse: Callable[[Surroundings], argparse.Namespace],
+    names: Mapping[str, str],
+    *,
+    file: Path | None = None,
+    secrets: Path | None = None,
+    environment: Mapping[str, str],
+) -> tuple[Loaded, argparse.Namespace]:
+    """The settings, and a command's options with defaults from them.
+
+    ``parse`` parses the command line with these surroundings, ``names`` has the option of each
+    setting; the rest is as in :func:`.sources.load`. Raises :class:`.names.ConfigError`.
+    """
+    parse(Surroundings())  # --help and mistakes end it here, in the words of the real defaults
+    said = said_by_options(parse, names)
+    loaded = load(file=file, secrets=secrets, environment=environment, options=said)
+    surroundings = Surroundings(defaults=option_defaults(loaded, names))
+    options = parse(surroundings)
+    surroundings.complete(options)
+    return loaded, options
+
+
+def said_by_options(
+    parse: Callable[[Surroundings], argparse.Namespace], names: Mapping[str, str]
+) -> dict[str, Value]:
+    """What a command's options say about settings; ``names`` has the option of each.
 
     ``parse`` parses the command line with these surroundings.
     """
-    names = {name: option for name, option in {**SERVE, **OVERRIDES}.items() if name not in _ICE}
+    names = {name: option for name, option in names.items() if name not in _ICE}
     options = parse(Surroundings(defaults=dict.fromkeys(names.values())))
     return {
         name: Value(getattr(options, option), f"option --{option.replace('_', '-')}")

@@ -1,7 +1,8 @@
 """Where the settings come from, and reading all of them at once.
 
 From the strongest: the command's own options, the environment, the secret directory, the file, the
-profile, the defaults. All that is wrong in any of them is told at once, each by the name that it
+profile, the defaults. Where a host's tokens come from is decided by the strongest of them that says
+anything about it, alone. All that is wrong in any of them is told at once, each by the name that it
 has where it stands: :class:`ConfigError`.
 """
 
@@ -21,6 +22,7 @@ from .names import (
     FIELDS,
     NESTED,
     SECTIONS,
+    TOKENS,
     ConfigError,
     Loaded,
     Problem,
@@ -57,14 +59,13 @@ def load(
     problems: list[Problem] = []
     file = file or _path(environment.get(CONFIG_VARIABLE))
     secrets = secrets or _path(environment.get(SECRETS_VARIABLE))
-    given: dict[str, Value] = {}
-    # From the weakest: what comes later wins.
+    layers: list[Mapping[str, Value]] = []
     if file is not None:
-        given.update(_from_file(file, problems))
+        layers.append(dict(_from_file(file, problems)))
     if secrets is not None:
-        given.update(_from_directory(secrets, problems))
-    given.update(_from_environment(environment, problems))
-    given.update(options or {})
+        layers.append(dict(_from_directory(secrets, problems)))
+    layers += [dict(_from_environment(environment, problems)), options or {}]
+    given = _merged(layers, problems)
     given = {**_from_profile(given), **given}
     settings, wrong = _validated(given)
     problems += wrong
@@ -149,6 +150,29 @@ def _from_table(
             yield from _from_table(value, name + ".", origin, problems)
         else:
             problems.append(Problem(name, f"is a section: [{name}] with settings in it", origin))
+
+
+def _merged(layers: Iterable[Mapping[str, Value]], problems: list[Problem]) -> dict[str, Value]:
+    """From the weakest: what comes later wins; of :data:`TOKENS` as a whole."""
+    given: dict[str, Value] = {}
+    for layer in layers:
+        if _named_tokens(layer):
+            given = {name: value for name, value in given.items() if name not in TOKENS}
+            given.update(layer)
+        else:
+            given.update(
+                (n, value) for n, value in layer.items() if n not in given or n not in TOKENS
+            )
+    first, *others = _named_tokens(given) or [""]
+    for name in others:
+        text = f"does not go with {first} ({given[first].origin}): take one of them away"
+        problems.append(Problem(name, text, given[name].origin))
+    return given
+
+
+def _named_tokens(layer: Mapping[str, Value]) -> list[str]:
+    """Those of :data:`TOKENS` of which it says anything: empty is nothing."""
+    return [name for name in TOKENS if name in layer and layer[name].value != ""]
 
 
 def _from_profile(given: Mapping[str, Value]) -> dict[str, Value]:

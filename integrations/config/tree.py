@@ -9,9 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from peer.signalling_settings import check_server_url
 from signalling.invites import MAX_LIFETIME_S, InvitationSettings
 from signalling.messages import IceServer
 from signalling.net import is_loopback
@@ -35,6 +36,16 @@ DEFAULTS: dict[str, dict[str, object]] = {
 def normal(environment: object) -> object:
     """The profile that somebody means who writes it in capitals, or with a space."""
     return environment.strip().lower() if isinstance(environment, str) else environment
+
+
+def _checked(urls: tuple[str, ...]) -> tuple[str, ...]:
+    for url in urls:
+        check_server_url(url)
+    return urls
+
+
+Servers = Annotated[Words, AfterValidator(_checked)]
+"""WebSockets of signalling servers."""
 
 
 class Identity(Section):
@@ -171,11 +182,13 @@ class Turn(Section):
 class Host(Section):
     """``playcast host``: defaults of its options."""
 
-    signalling: str = ""
-    """The server to join, ``wss://…/ws``; empty: one of its own."""
+    signalling: Servers = ()
+    """The servers to join, ``wss://HOST/ws``, of the same rooms, in the order to try them; empty:
+    one of its own."""
 
     token: SecretStr = SecretStr("")
-    """What that server asks for."""
+    """What they ask for. The strongest source that names this or one of the next three decides
+    alone; it may name one of them."""
 
     token_command: str = ""
     """Run for each token, which is its first line."""
@@ -184,7 +197,7 @@ class Host(Section):
     """Read for each token."""
 
     login: str = ""
-    """The issuer whose login (``playcast login``) has the tokens."""
+    """The issuer whose login (``playcast login``) has the tokens; ``*`` is the only one."""
 
     room: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "play"
     """The room to stream in."""
@@ -213,6 +226,10 @@ class Host(Section):
 
 class View(Section):
     """``playcast view``: defaults of its options."""
+
+    signalling: Servers = ()
+    """Other servers of the link's room, ``wss://HOST/ws``, where the link's own cannot be reached.
+    """
 
     jitter_ms: Annotated[int, Field(ge=0, le=2000)] = 0
     """Even out so much of the network's jitter, in milliseconds."""

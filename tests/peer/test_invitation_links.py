@@ -35,6 +35,7 @@ class Maker:
         self.refusals: list[str] = []
         self.refuses: RequestRefused | None = None
         self.done = asyncio.Event()
+        self.page = "http://h/"
 
     async def invite(self, role: Role, for_s: float) -> Invited:
         self.asked.append((role, for_s))
@@ -51,10 +52,10 @@ class Maker:
         self.refusals.append(words)
         self.done.set()
 
-    async def make(self) -> None:
+    async def make(self) -> InvitationLinks:
         links = InvitationLinks(
             self.invite,
-            "http://h/",
+            lambda: self.page,
             "den",
             wanted=tuple(WORDS),
             on_link=self.link,
@@ -63,6 +64,7 @@ class Maker:
         links.make()
         await asyncio.wait_for(self.done.wait(), 5)
         links.cancel()
+        return links
 
 
 async def test_each_link_lets_in_as_what_it_says() -> None:
@@ -71,6 +73,21 @@ async def test_each_link_lets_in_as_what_it_says() -> None:
     assert maker.asked == [(role, 86400.0) for role in ("viewer", "player", "moderator")]
     assert set(maker.links) == set(WORDS)
     assert maker.links["play"] == f"http://h/#room=den&token={TOKEN}"
+
+
+async def test_the_same_links_lead_to_the_server_that_the_host_moves_to() -> None:
+    maker = Maker()
+    links = await maker.make()
+    told = list(maker.links)
+    maker.links.clear()
+    links.move()
+    assert maker.links == {}, "nothing has moved"
+    maker.page = "https://b.example/"
+    links.move()
+    links.move()
+    assert list(maker.links) == told
+    assert maker.links["watch"] == f"https://b.example/#room=den&token={TOKEN}"
+    assert len(maker.asked) == 3, "nobody is invited anew"
 
 
 async def test_what_cannot_be_had_is_told_once() -> None:

@@ -644,6 +644,78 @@ async def test_servers_that_cannot_be_reached_are_taken_in_turn() -> None:
         assert isinstance(await anext(aiter(me)), Welcome)
 
 
+@asynccontextmanager
+async def no_playcast(status: str = "404 Not Found") -> AsyncIterator[str]:
+    """A web server of somebody else's."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode())
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as running:
+        yield f"ws://127.0.0.1:{running.sockets[0].getsockname()[1]}/ws"
+
+
+async def refuse_version(socket: ServerConnection) -> None:
+    await receive(socket)
+    await socket.send(encode(Error("version", "this server speaks version 1")))
+    await socket.close(CLOSE_CODES["version"])
+
+
+async def test_a_server_that_is_none_of_ours_is_passed_over() -> None:
+    async def stay(socket: ServerConnection) -> None:
+        await admit(socket)
+        await socket.wait_closed()
+
+    async with (
+        no_playcast() as wrong,
+        server(refuse_version) as old,
+        server(stay) as there,
+        client(wrong, other_urls=(old, there)) as me,
+    ):
+        assert isinstance(await anext(aiter(me)), Welcome)
+        assert me.url == there
+
+
+async def test_no_server_of_ours_at_all_ends_it() -> None:
+    async with (
+        no_playcast() as wrong,
+        server(refuse_version) as old,
+        client(wrong, other_urls=(old,)) as me,
+    ):
+        with pytest.raises(SignallingRefused, match="version 1"):
+            await _drain(aiter(me))
+
+
+async def test_who_is_refused_by_one_server_asks_no_other() -> None:
+    """The token is as bad there: all servers of a room judge alike."""
+
+    async def refuse(socket: ServerConnection) -> None:
+        await receive(socket)
+        await socket.send(encode(Error("bad-token", "the token is not good")))
+        await socket.close(CLOSE_CODES["bad-token"])
+
+    async with server(refuse) as one, server() as two, client(one, other_urls=(two,)) as me:
+        with pytest.raises(SignallingRefused, match="not good"):
+            await _drain(aiter(me))
+
+
+async def test_a_full_server_is_left_for_another() -> None:
+    async def refuse(socket: ServerConnection) -> None:
+        await receive(socket)
+        await socket.send(encode(Error("room-full", "the server is full", True)))
+        await socket.close(CLOSE_CODES["room-full"])
+
+    async def stay(socket: ServerConnection) -> None:
+        await admit(socket)
+        await socket.wait_closed()
+
+    async with server(refuse) as one, server(stay) as two, client(one, other_urls=(two,)) as me:
+        assert isinstance(await anext(aiter(me)), Welcome)
+        assert me.url == two
+
+
 @pytest.mark.parametrize("code", ["room-full", "room-locked"])
 async def test_where_trying_again_may_help_it_is_tried_again(code: ErrorCode) -> None:
     async def refuse(socket: ServerConnection) -> None:

@@ -10,18 +10,27 @@ from pathlib import Path
 import pytest
 
 from integrations.config.command import reference, run_config, toml
-from integrations.config.names import FIELDS, MASK, ConfigError, Loaded, is_secret
+from integrations.config.names import (
+    FIELDS,
+    MASK,
+    TOKENS,
+    ConfigError,
+    Loaded,
+    is_secret,
+    variable_of,
+)
 from integrations.config.options import (
     COMMANDS,
     HOST,
     OVERRIDES,
     SERVE,
-    VIEW,
+    configured,
     option_defaults,
     said_by_options,
 )
 from integrations.config.sources import load
 from peer.cli import build_parser
+from peer.cli_tokens import ONLY_LOGIN
 from signalling.__main__ import build_parser as build_serve_parser
 from signalling.messages import IceServer
 from signalling.surroundings import Surroundings
@@ -152,7 +161,8 @@ def test_options_win_and_a_repeated_one_replaces_the_list():
 
 def said(words: list[str], environment: dict[str, str]) -> Loaded:
     options = said_by_options(
-        lambda around: build_serve_parser(around).parse_args(["serve", *words])
+        lambda around: build_serve_parser(around).parse_args(["serve", *words]),
+        {**SERVE, **OVERRIDES},
     )
     return load(environment=environment, options=options)
 
@@ -201,19 +211,60 @@ def test_settings_are_defaults_of_hosts_and_views_options():
     environment = {
         "PLAYCAST_HOST__FPS": "30",
         "PLAYCAST_HOST__BIND": "0.0.0.0",
+        "PLAYCAST_HOST__SIGNALLING": "wss://a.example/ws wss://b.example/ws",
         "PLAYCAST_TOKEN": "tok",
         "PLAYCAST_VIEW__JITTER_MS": "40",
+        "PLAYCAST_VIEW__SIGNALLING": "wss://b.example/ws",
     }
-    loaded = load(environment=environment)
-    for command, names, words in (("host", HOST, ["--room", "den"]), ("view", VIEW, ["LINK"])):
-        surroundings = Surroundings(defaults=option_defaults(loaded, names))
-        options = build_parser({command: surroundings.prepare}).parse_args([command, *words])
-        surroundings.complete(options)
-        if command == "host":
-            assert (options.fps, options.bind, options.token) == (30, ["0.0.0.0"], "tok")
-            assert (options.room, options.bitrate) == ("den", 8_000_000)
-        else:
-            assert (options.jitter, options.wait) == (40, 15.0)
+    host = options_of("host", ["--room", "den"], environment)
+    assert (host.fps, host.bind, host.token) == (30, ["0.0.0.0"], "tok")
+    assert (host.room, host.bitrate) == ("den", 8_000_000)
+    assert host.signalling == ["wss://a.example/ws", "wss://b.example/ws"]
+    view = options_of("view", ["LINK"], environment)
+    assert (view.jitter, view.wait, view.signalling) == (40, 15.0, ["wss://b.example/ws"])
+
+
+def options_of(command: str, words: list[str], environment: dict[str, str]):
+    """The options as ``playcast host`` or ``view`` has them with this environment."""
+    return configured(
+        lambda around: build_parser({command: around.prepare}).parse_args([command, *words]),
+        COMMANDS[command],
+        environment=environment,
+    )[1]
+
+
+SERVERS = ["--signalling", "wss://c.example/ws", "--signalling", "wss://d.example/ws"]
+
+
+def test_servers_of_the_command_line_are_in_the_place_of_those_of_the_environment():
+    environment = {"PLAYCAST_HOST__SIGNALLING": "wss://a.example/ws"}
+    options = options_of("host", [*SERVERS, "--token", "t"], environment)
+    assert options.signalling == ["wss://c.example/ws", "wss://d.example/ws"]
+
+
+@pytest.mark.parametrize("weak", TOKENS)
+@pytest.mark.parametrize(
+    "strong", [["--token", "t"], ["--token-command", "c"], ["--token-file", "f"], ["--login"]]
+)
+def test_a_source_of_tokens_on_the_command_line_wins_over_all_others(weak: str, strong: list[str]):
+    options = vars(options_of("host", [*SERVERS, *strong], {variable_of(weak): "weak"}))
+    names = [HOST[name] for name in TOKENS]
+    said = {name: str(options[name]) for name in names if options[name] is not None}
+    option, *value = strong
+    assert said == {option[2:].replace("-", "_"): value[0] if value else ONLY_LOGIN}
+
+
+def test_what_lets_a_host_in_elsewhere_is_nothing_to_its_own_server():
+    environment = {"PLAYCAST_TOKEN": "tok", "PLAYCAST_HOST__FPS": "30"}
+    assert options_of("host", [], environment).token is None
+    assert options_of("host", ["--token", "t"], environment).token == "t", "which is refused"
+
+
+def test_help_tells_the_real_defaults_whatever_is_configured(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as ended:
+        options_of("host", ["--help"], {"PLAYCAST_HOST__FPS": "30"})
+    assert ended.value.code == 0
+    assert "--fps FPS             at most (60)" in capsys.readouterr().out
 
 
 def playcast(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:

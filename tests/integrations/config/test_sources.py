@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integrations.config.names import FIELDS, ConfigError, Loaded, is_secret, variable_of
+from integrations.config.names import (
+    FIELDS,
+    ConfigError,
+    Loaded,
+    Value,
+    is_secret,
+    variable_of,
+)
 from integrations.config.sources import load
 
 SECRET = "hunter22-very-secret"
@@ -114,6 +121,83 @@ def test_short_names_and_empty_variables():
     assert loaded.settings.logs.format == "json"
     both = {"PLAYCAST_REDIS__URL": "redis://long", "PLAYCAST_REDIS": "redis://short"}
     assert load(environment=both).settings.redis.url.get_secret_value() == "redis://long"
+
+
+SIGN_IN = {
+    "host.token": "tok",
+    "host.token_command": "gettoken --fresh",
+    "host.token_file": "/run/token",
+    "host.login": "https://login.example",
+}
+"""What each of them may say."""
+
+
+def said(loaded: Loaded) -> dict[str, str]:
+    """What the settings say of where tokens come from, and who says it."""
+    named = [name for name in SIGN_IN if name in loaded.given and loaded.given[name].value]
+    return {name: loaded.origin(name) for name in named}
+
+
+@pytest.mark.parametrize("weak", SIGN_IN)
+@pytest.mark.parametrize("strong", SIGN_IN)
+def test_the_strongest_source_alone_says_where_tokens_come_from(
+    tmp_path: Path, weak: str, strong: str
+):
+    last = weak.rpartition(".")[2]
+    file = toml_file(tmp_path, f'[host]\n{last} = "{SIGN_IN[weak]}"\nfps = 30\n')
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    assert said(load(file=file, environment={})) == {weak: f"file {file}"}
+
+    inside = secrets / strong.replace(".", "__")
+    inside.write_text(SIGN_IN[strong])
+    kept = {"file": file, "secrets": secrets}
+    assert said(load(**kept, environment={})) == {strong: f"secret file {inside}"}
+
+    variable = variable_of(weak)
+    environment = {variable: SIGN_IN[weak]}
+    loaded = load(**kept, environment=environment)
+    assert said(loaded) == {weak: f"environment {variable}"}
+
+    options = {strong: Value(SIGN_IN[strong], "option --it")}
+    loaded = load(**kept, environment=environment, options=options)
+    assert said(loaded) == {strong: "option --it"}
+    assert loaded.settings.host.fps == 30
+
+
+def test_two_that_one_source_names_are_a_conflict_where_they_are(tmp_path: Path):
+    file = toml_file(tmp_path, '[host]\ntoken_file = "/run/token"\ntoken_command = "x"\n')
+    found = problems(file=file)
+    assert found == {
+        "host.token_file": f"host.token_file (file {file}): does not go with host.token_command"
+        f" (file {file}): take one of them away"
+    }
+    both = {"PLAYCAST_TOKEN": SECRET, "PLAYCAST_HOST__LOGIN": "*"}
+    assert problems(environment=both) == {
+        "host.login": "host.login (environment PLAYCAST_HOST__LOGIN): does not go with host.token"
+        " (environment PLAYCAST_TOKEN): take one of them away"
+    }
+    # What a stronger source wins over counts no more than any other value that it wins over.
+    loaded = load(file=file, environment={"PLAYCAST_TOKEN": "tok"})
+    assert said(loaded) == {"host.token": "environment PLAYCAST_TOKEN"}
+
+
+def test_an_empty_source_of_tokens_says_nothing(tmp_path: Path):
+    file = toml_file(tmp_path, '[host]\nlogin = ""\ntoken = "tok"\n')
+    assert said(load(file=file, environment={"PLAYCAST_HOST__LOGIN": ""})) == {
+        "host.token": f"file {file}"
+    }
+
+
+def test_servers_are_a_list_and_each_is_checked(tmp_path: Path):
+    file = toml_file(tmp_path, '[host]\nsignalling = "wss://a.example/ws"\n')
+    assert load(file=file, environment={}).settings.host.signalling == ("wss://a.example/ws",)
+    two = {"PLAYCAST_HOST__SIGNALLING": "wss://a.example/ws,wss://b.example/ws"}
+    settings = load(file=file, environment=two).settings
+    assert settings.host.signalling == ("wss://a.example/ws", "wss://b.example/ws")
+    for name in ("host.signalling", "view.signalling"):
+        found = problems(environment={variable_of(name): "wss://a.example/ws https://b.example"})
+        assert "'https://b.example' is not a ws:// or wss:// address" in found[name]
 
 
 def test_everything_wrong_is_told_at_once_by_name(tmp_path: Path):
