@@ -205,6 +205,9 @@ class PeerConnection:
 
     # What the direction adds --------------------------------------------------------------------
 
+    def _path_found(self) -> None:
+        """ICE has a path: the handshake begins."""
+
     def _keys_arrived(self) -> None:
         """The hub has path and keys: media may begin."""
         raise NotImplementedError
@@ -273,6 +276,7 @@ class PeerConnection:
     async def _run(self, remote: Transport, server: bool, channels: Channels | None) -> None:
         try:
             await self._ice.connect(remote)
+            self._path_found()
             keys = await self._dtls.start(
                 remote.fingerprints, server=server, timeout=self._transport.handshake_timeout
             )

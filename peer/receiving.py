@@ -65,6 +65,9 @@ class ReceivingEvents:
     def state_changed(self, connection: ReceivingConnection, state: ConnectionState) -> None:
         """The state is new."""
 
+    def path_found(self, connection: ReceivingConnection) -> None:
+        """ICE has its first path: the handshake begins."""
+
     def candidate(self, connection: ReceivingConnection, candidate: str) -> None:
         """Send this candidate to the offerer (the value of a=candidate; "" = that was the last)."""
 
@@ -194,6 +197,9 @@ class ReceivingConnection(PeerConnection):
         await super()._close()
 
     # What PeerConnection tells ------------------------------------------------------------------
+
+    def _path_found(self) -> None:
+        self._events.path_found(self)
 
     def _keys_arrived(self) -> None:
         pass  # the reception has waited for them

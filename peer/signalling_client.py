@@ -53,6 +53,7 @@ from websockets.exceptions import ConnectionClosed
 from peer.requests import Answer, RequestRefused, Requests
 from peer.signalling_link import FINAL, Lost, SignallingRefused, end_of, open_link
 from peer.signalling_settings import SignallingClientSettings, TokenSource, TokenUnavailable
+from peer.spans import Spans
 from signalling.messages import (
     Bye,
     ClientMessage,
@@ -112,16 +113,20 @@ class SignallingClient:
         settings: SignallingClientSettings,
         *,
         fresh_token: TokenSource | None = None,
+        spans: Spans | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
         jitter: random.Random | None = None,
     ) -> None:
-        """``fresh_token`` has the tokens; without it ``settings.token`` is the only one.
+        """``fresh_token`` has the tokens; without it ``settings.token`` is the only one. ``spans``
+        are told how long it took to come in; their trace is then in the place of
+        ``settings.traceparent``.
 
         ``sleep``, ``clock`` and ``jitter`` stand for time and chance in tests.
         """
         self._settings = settings
         self._fresh_token = fresh_token
+        self._spans = spans or Spans(settings.traceparent)
         self._renewal: asyncio.Task[None] | None = None
         self._sleep = sleep
         self._clock = clock
@@ -239,10 +244,12 @@ class SignallingClient:
 
     async def _connection(self) -> AsyncGenerator[ServerMessage, None]:
         """The messages of one connection. Raises :class:`Lost` or :class:`SignallingRefused`."""
+        self._spans.begin("signalling.connect")
         try:
             socket = await open_link(self.url, self._settings)
         except SignallingRefused as refusal:
             raise self._unless_elsewhere(refusal) from refusal
+        self._spans.end("signalling.connect")
         if self._stopped.is_set():
             await socket.close()
             return
@@ -285,9 +292,10 @@ class SignallingClient:
             seat=self.seat,
             settings=settings.room_settings,
             resume=Resume(session.peer, session.secret, self._seq) if session else None,
-            traceparent=settings.traceparent,
+            traceparent=self._spans.traceparent,
             region=settings.region,
         )
+        self._spans.begin("signalling.hello")
         await socket.send(encode(hello))
         while True:
             message = await self._receive(socket)
@@ -301,16 +309,20 @@ class SignallingClient:
         if not (welcome.resumed and welcome.complete):
             self._seq = welcome.seq
         self._taken = 0
+        self._spans.end("signalling.hello")
         self.trouble = ""
         self._set_state(ClientState.JOINED)
 
     async def _token(self) -> str:
         if self._fresh_token is None:
             return self._settings.token
+        self._spans.begin("signalling.token")
         try:
-            return await self._fresh_token()
+            token = await self._fresh_token()
         except TokenUnavailable as error:
             raise Lost(f"there is no token: {error}") from error
+        self._spans.end("signalling.token")
+        return token
 
     async def _renew(self, socket: ClientConnection, source: TokenSource) -> None:
         """Send a fresh token. Without one the server closes, and the next hello asks again."""

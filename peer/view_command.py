@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from peer.recording import Recorder
     from peer.signalling_client import SignallingClient
     from peer.signalling_settings import TokenSource
+    from peer.spans import Spans
     from peer.status_faces import Face
     from peer.view_report import ViewMeter
     from peer.view_status import Viewed
@@ -125,16 +126,20 @@ class _View:
         self._status: Face[Viewed]
         self._meter: ViewMeter
         self._viewing: Viewing
+        self._spans: Spans
 
     async def run(self) -> None:
         """Raises :class:`ViewingError`."""
         from native import clock_ns
+        from peer.spans import ROOT_SPAN, Spans, new_traceparent, process_start
         from peer.status_faces import face_for
         from peer.view_report import ViewMeter
         from peer.view_status import ViewScript
         from peer.viewing import Viewing, ViewingSettings
 
         options = self._options
+        self._spans = Spans(new_traceparent())
+        self._spans.begin(ROOT_SPAN, process_start())
         async with contextlib.AsyncExitStack() as stack:
             self._window = _open_window(options, self._link)
             if self._window is not None:
@@ -155,6 +160,7 @@ class _View:
                 on_track=self._received,
                 on_message=self._meter.host_told,
                 on_news=self._status.say,
+                spans=self._spans,
             )
             stack.push_async_callback(self._viewing.close)
             stack.push_async_callback(self._end_tasks)
@@ -208,6 +214,7 @@ class _View:
                 region=self._options.turn_region,
             ),
             fresh_token=self._options.token_source,
+            spans=self._spans,
         )
 
     # What is done with the picture ----------------------------------------------------------------

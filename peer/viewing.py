@@ -25,6 +25,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import logging
+import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -32,6 +33,7 @@ from typing import Any
 
 from aiortc import RTCDataChannel
 
+from native import Reception
 from peer.dtls import Certificate
 from peer.gathering import IceServer
 from peer.hub import MediaHub
@@ -42,6 +44,7 @@ from peer.requests import RequestRefused
 from peer.room_view import RoomView
 from peer.sdp_lines import SdpError
 from peer.signalling_client import ClientState, SignallingClient
+from peer.spans import ROOT_SPAN, Spans
 from peer.view_words import news_of
 from signalling import messages
 
@@ -113,7 +116,9 @@ class Viewing(ReceivingEvents):
         on_track: Callable[[ReceivingConnection], None] | None = None,
         on_message: Callable[[str], None] | None = None,
         on_news: Callable[[str], None] | None = None,
+        spans: Spans | None = None,
     ) -> None:
+        """``spans`` are told of the way to the first picture, and then reported."""
         self.settings = settings or ViewingSettings()
         self.connection: ReceivingConnection | None = None
         """The current one."""
@@ -128,6 +133,7 @@ class Viewing(ReceivingEvents):
         self._on_track = on_track or (lambda _: None)
         self._on_message = on_message or (lambda _: None)
         self._on_news = on_news or (lambda _: None)
+        self._spans = spans or Spans("")
         self._certificate = Certificate()
         self._ice_servers: tuple[IceServer, ...] = ()
         self._host_present = False
@@ -245,11 +251,31 @@ class Viewing(ReceivingEvents):
             if now > count:
                 seen_at, self.seen, self._pause = loop.time(), True, FIRST_PAUSE_S
             count = now
+            if count and reception is not None and self._spans.traceparent:
+                self._report_first_frame(reception)
             if self.state is ViewingState.KNOCKING:
                 seen_at = loop.time()
             if loop.time() - seen_at > self.settings.patience_s:
                 reason = self.trouble or "connected, but the host sends no picture"
                 raise NoPicture(self.state, reason, self.seen)
+
+    def _report_first_frame(self, reception: Reception) -> None:
+        """As soon as there is one, and somebody to tell."""
+        decoded = self.settings.receiving.decode
+        first = next((f for f in reception.frames() if f.decoded_ns or not decoded), None)
+        if first is None or self._client.state is not ClientState.JOINED:
+            return
+        ahead_s = time.time() - time.monotonic()
+        complete_s = ahead_s + first.complete_ns / 1e9
+        done_s = ahead_s + first.decoded_ns / 1e9 if decoded else complete_s
+        self._spans.end("first-frame.receive", complete_s)
+        if decoded:
+            self._spans.begin("first-frame.decode", complete_s)
+            self._spans.end("first-frame.decode", done_s)
+        self._spans.end(ROOT_SPAN, done_s)
+        trace = self._spans.take()
+        if trace is not None:
+            self._outbox.put_nowait(messages.Trace(trace.spans))
 
     # Signalling ----------------------------------------------------------------------------------
 
@@ -286,6 +312,8 @@ class Viewing(ReceivingEvents):
 
     def _welcomed(self, welcome: messages.Welcome) -> None:
         self._host_present = welcome.host_present
+        if self.connection is None:
+            self._spans.begin("host.offer")
         self._ice_servers = ice_servers_of(welcome.ice_servers)
         self.refusal = ""
         if self.state is ViewingState.SILENT:
@@ -304,6 +332,7 @@ class Viewing(ReceivingEvents):
 
     async def _offered(self, offer: messages.Offer) -> None:
         self.refusal = self._failure = ""
+        self._spans.end("host.offer")
         self._host = offer.peer
         if self._answered is not None and self._answered[0] == offer.sdp:
             self._outbox.put_nowait(self._answered[1])  # it may have been lost
@@ -312,12 +341,14 @@ class Viewing(ReceivingEvents):
         if connection is None or not connection.continues(offer.sdp):
             connection = self._replace_connection()
         before = connection.track
+        self._spans.begin("offer.answer")
         try:
             answer = await connection.accept_offer(offer.sdp)
         except (SdpError, InvalidState) as error:
             log.warning("dropped a bad offer: %s", error)
             self._failure = f"the host's offer cannot be used: {error}"
             return
+        self._spans.end("offer.answer")
         self._answered = (offer.sdp, messages.Answer(offer.peer, answer))
         self._outbox.put_nowait(self._answered[1])
         self._client.seat = offer.seat
@@ -352,6 +383,11 @@ class Viewing(ReceivingEvents):
         if state in (ConnectionState.FAILED, ConnectionState.CLOSED):
             self._answered = None
         log.info("the connection is %s", state.value)
+        if state is ConnectionState.CONNECTING:
+            self._spans.begin("ice")
+        elif state is ConnectionState.CONNECTED:
+            self._spans.end("dtls")
+            self._spans.begin("first-frame.receive")
         if state is ConnectionState.FAILED:
             self._failure = connection.failure
             self._broken.set()
@@ -360,6 +396,11 @@ class Viewing(ReceivingEvents):
         elif state is ConnectionState.CLOSED:
             self._failure = "the host has hung up"
             self._spawn(self._hung_up(connection))
+
+    def path_found(self, connection: ReceivingConnection) -> None:
+        if connection is self.connection:
+            self._spans.end("ice")
+            self._spans.begin("dtls")
 
     def candidate(self, connection: ReceivingConnection, candidate: str) -> None:
         if connection is self.connection:

@@ -17,6 +17,7 @@ from peer.signalling_client import (
     SignallingClientSettings,
     SignallingRefused,
 )
+from peer.spans import Spans
 from signalling.messages import (
     CLOSE_CODES,
     SUBPROTOCOL,
@@ -41,6 +42,8 @@ from signalling.messages import (
     decode_client,
     encode,
 )
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 Script = Callable[[ServerConnection], Awaitable[None]]
 
@@ -602,6 +605,37 @@ async def test_a_request_without_an_answer_ends() -> None:
             await me.request(Kick("anna"), timeout_s=0.01)
         await me.close()
         await reading
+
+
+async def test_the_way_in_is_measured_and_its_trace_goes_with_every_hello() -> None:
+    hellos: list[Hello] = []
+
+    async def break_off(socket: ServerConnection) -> None:
+        hellos.append(await admit(socket))
+        await socket.close(1001)
+
+    async def stay(socket: ServerConnection) -> None:
+        hellos.append(await admit(socket))
+        await socket.wait_closed()
+
+    async def token() -> str:
+        return "secret"
+
+    spans = Spans(TRACE)
+    async with server(break_off, stay) as url:
+        time = Time()
+        settings = SignallingClientSettings(url=url, token="", room="den", role="viewer")
+        me = SignallingClient(settings, fresh_token=token, spans=spans, sleep=time.sleep)
+        async with me:
+            messages = aiter(me)
+            assert isinstance(await anext(messages), Welcome)
+            assert isinstance(await anext(messages), Welcome)
+    assert [hello.traceparent for hello in hellos] == [TRACE, TRACE]
+    report = spans.take()
+    assert report is not None
+    assert [span.name for span in report.spans] == [
+        *("signalling.connect", "signalling.token", "signalling.hello"),
+    ]
 
 
 # Several servers --------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from peer.receiving import ReceivingConnection, ReceivingSettings
 from peer.requests import RequestRefused
 from peer.sdp import VideoOffer
 from peer.signalling_client import ClientState
+from peer.spans import ROOT_SPAN, Spans
 from peer.viewing import (
     FIRST_PAUSE_S,
     HANG_UP_S,
@@ -96,7 +97,13 @@ class Scene:
         self.viewing: Viewing
         self.run: asyncio.Task[None]
 
-    def begin(self, *, patience_s: float = 20.0, asks: tuple[str, ...] = ()) -> Room:
+    def begin(
+        self,
+        *,
+        patience_s: float = 20.0,
+        asks: tuple[str, ...] = (),
+        spans: Spans | None = None,
+    ) -> Room:
         settings = ViewingSettings(
             ReceivingSettings(read_pattern=True), patience_s=patience_s, asks=asks
         )
@@ -107,6 +114,7 @@ class Scene:
             on_track=self.tracks.put_nowait,
             on_message=self.told.put_nowait,
             on_news=self.news.put_nowait,
+            spans=spans,
         )
         self.run = asyncio.create_task(self.viewing.run())
         return self.room
@@ -290,6 +298,27 @@ async def test_a_session_that_goes_on_keeps_the_picture(scene: Scene) -> None:
     assert await scene.heard(2) == ["You are in the room, as a viewer.", "You are a player now."]
     assert scene.viewing.connection is connection
     assert room.asked == [messages.ControlRequest("pad:1")], "asked for once"
+
+
+async def test_the_way_to_the_first_picture_is_reported_once(scene: Scene) -> None:
+    spans = Spans("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+    spans.begin(ROOT_SPAN)
+    room = scene.begin(spans=spans)
+    room.state = ClientState.WAITING
+    await scene.offer()
+    await scene.picture()
+    room.state = ClientState.JOINED  # nobody could be told before
+    report = await scene.sent(room, messages.Trace)
+    assert report.traceparent == "", "it belongs to the hello's"
+    times = {span.name: (span.start_ms, span.start_ms + span.duration_ms) for span in report.spans}
+    steps = ["host.offer", "offer.answer", "ice", "dtls", "first-frame.receive"]
+    assert list(times) == [*steps, "first-frame.decode", ROOT_SPAN]
+    begin, end = times.pop(ROOT_SPAN)
+    assert all(begin <= start <= done <= end + 1 for start, done in times.values())
+    assert [start for start, _ in times.values()] == sorted(start for start, _ in times.values())
+    assert times["ice"][1] == pytest.approx(times["dtls"][0], abs=1)
+    assert times["first-frame.decode"][1] == pytest.approx(end, abs=0.01)
+    assert spans.traceparent == "", "what comes later is no part of it"
 
 
 async def test_who_waits_to_be_let_in_waits_on(scene: Scene) -> None:
