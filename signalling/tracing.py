@@ -165,16 +165,22 @@ def valid_traceparent(text: str) -> bool:
 
 
 def keep_report(
-    tracer: Tracer, traceparent: str, spans: Sequence[ReportedSpan], *, now: float
+    tracer: Tracer,
+    traceparent: str,
+    spans: Sequence[ReportedSpan],
+    *,
+    now: float,
+    whole: bool = True,
 ) -> float | None:
     """Keep what a client measured: :data:`ROOT_SPAN`, and the others as its children.
 
     ``traceparent`` is the one of the client's hello: the id of the root, so that what the server
     and the host did meanwhile stands under it too. A report without a root gets one that holds all
     the others. ``now`` in seconds of Unix time; of a clock that differs from ours by more than
-    :data:`MAX_REPORTED_S` nothing is kept.
+    :data:`MAX_REPORTED_S` nothing is kept. What is not the ``whole`` way, as a host's part of it,
+    has no root: ``traceparent`` is then the span that caused it.
 
-    Returns how long the root took, in seconds; ``None`` when nothing was kept.
+    Returns how long the root took, in seconds; ``None`` when none was kept.
     """
     times = {
         span.name: (span.start_ms / 1000, span.duration_ms / 1000)
@@ -187,8 +193,10 @@ def keep_report(
     end = max(start + duration for start, duration in times.values())
     if not (now - MAX_REPORTED_S <= begin <= end <= now + MAX_REPORTED_S):
         return None
-    start, duration = times.pop(ROOT_SPAN, (begin, end - begin))
-    tracer.record(ROOT_SPAN, parent="", span=traceparent, start=start, duration_s=duration)
+    duration: float | None = None
+    if whole:
+        start, duration = times.pop(ROOT_SPAN, (begin, end - begin))
+        tracer.record(ROOT_SPAN, parent="", span=traceparent, start=start, duration_s=duration)
     for name, (child_start, child_duration) in times.items():
         tracer.record(name, parent=traceparent, start=child_start, duration_s=child_duration)
     return duration

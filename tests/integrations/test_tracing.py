@@ -88,6 +88,16 @@ async def test_a_report_may_name_the_root_itself(collector: OtlpServer):
     assert found[ROOT_SPAN].end - found[ROOT_SPAN].start == pytest.approx(0.9, abs=1e-6)
 
 
+async def test_a_hosts_part_has_no_root(collector: OtlpServer):
+    now = time.time()
+    spans = [Span("host.prepare", now * 1000, 5.0), Span("host.connect", now * 1000 + 5, 60.0)]
+    async with tracing(collector) as tracer:
+        assert keep_report(tracer, PAGE, spans, now=now, whole=False) is None
+        found = by_name(await collector.until(2))
+    assert found.keys() == {"host.prepare", "host.connect"}
+    assert {span.parent for span in found.values()} == {CLICK}
+
+
 async def test_a_trace_begins_here_without_a_context(collector: OtlpServer):
     async with tracing(collector) as tracer:
         for parent in ("", "nonsense", f"00-{'0' * 32}-{CLICK}-01", f"00-{TRACE}-{'0' * 16}-01"):
