@@ -33,7 +33,7 @@ from integrations.events import (
 from integrations.events.types import ControlGranted
 from signalling.audit import AuditLog, AuditSettings
 from signalling.records import Record
-from signalling.redis.client import RedisSettings
+from signalling.redis.settings import RedisSettings
 from tests.signalling.redis import server as redis_server
 
 PUBLISHERS = 16

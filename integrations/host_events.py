@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from peer.report import HostReport
-from signalling.redis.client import RedisSettings
+from signalling.redis.settings import RedisSettings
 
 from .config.tree import Settings
 from .events import EventBus, RedisLog, Retention

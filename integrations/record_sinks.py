@@ -16,7 +16,7 @@ from pydantic import Field, SecretStr
 
 from signalling.audit import AuditLog, AuditSettings
 from signalling.records import Records, RecordSink
-from signalling.redis.client import RedisSettings
+from signalling.redis.settings import RedisSettings
 
 from .config.section import Count, Seconds, Section
 from .events import EventBus, RecordEvents, RedisLog, Retention

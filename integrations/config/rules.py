@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from signalling.audit import MIN_KEY_BYTES
 from signalling.invites import read_keys
 from signalling.net import is_loopback
-from signalling.redis.client import RedisSettings
+from signalling.redis.settings import RedisSettings
 from signalling.tls import TlsError, TlsFiles
 from signalling.turn import parse_regions
 

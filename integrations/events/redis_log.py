@@ -20,7 +20,8 @@ from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
 
-from signalling.redis.client import RedisClient, RedisSettings, open_client
+from signalling.redis.client import RedisClient, open_client
+from signalling.redis.settings import RedisSettings
 
 from .log import (
     NEWEST,

@@ -22,10 +22,11 @@ from typing import Any, Self
 from ..bus import BusUnavailable, Replica, Subscription
 from ..limits import Limits
 from ..rooms.events import RoomEvent
-from .client import RedisClient, RedisSettings, open_client
+from .client import RedisClient, open_client
 from .rate_limiter import SharedRateLimiter
 from .servers import Servers
 from .session import FAILURES, Session
+from .settings import RedisSettings
 from .shared_room import Server, SharedRoom
 from .tasks import end
 from .watch import BusWatch, NoWatch

@@ -1,196 +1,45 @@
-"""Where the Redis of a :class:`.bus.RedisBus` is, and the connections to it.
+"""The connections to Redis: who serves a room's keys, over a single server, Sentinel or Cluster.
 
-One client for commands and one for listening, over a single server, Sentinel or Cluster. redis-py
-retries nothing here: it would take seconds to say that Redis is gone, and would subscribe again
+Scripts and messages go by pipelines of our own; redis-py says where, and does what is rare.
+It retries nothing here: it would take seconds to say that Redis is gone, and would subscribe again
 without a word about what was missed meanwhile. The bus does both itself.
 """
 
 from __future__ import annotations
 
+import asyncio
 import random
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
-from urllib.parse import SplitResult, unquote, urlsplit
 
-from redis.asyncio import Connection, Redis, RedisCluster
+from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, SlotNotCoveredError
 
-FORMS = (
-    "redis://HOST:PORT, redis+sentinel://HOST:PORT,HOST:PORT/SERVICE"
-    " or redis+cluster://HOST:PORT,HOST:PORT (rediss… for TLS)"
-)
+from .pipeline import Access, Listener, NotServed, Pipeline
+from .settings import RedisSettings
 
-_DEFAULT_PORTS = {"single": 6379, "sentinel": 26379, "cluster": 6379}
-
-
-@dataclass(frozen=True, kw_only=True)
-class RedisSettings:
-    """How servers share rooms over Redis. Raises :class:`ValueError` naming the wrong field.
-
-    All servers of one ``prefix`` should have the same times.
-    """
-
-    url: str = field(repr=False)
-    """:data:`FORMS`, each with ``USER:PASSWORD@`` before the first host where Redis wants it, and
-    ``/DATABASE`` after the rest (not with Cluster)."""
-
-    ca_file: Path | None = None
-    """The authorities (PEM) whose certificates Redis may show, with ``rediss``; ``None``: those of
-    the system."""
-
-    cert_file: Path | None = None
-    """The certificate (PEM) that this server shows, where Redis asks for one, …"""
-
-    key_file: Path | None = None
-    """… and its key."""
-
-    prefix: str = "playcast:"
-    """How every key and channel begins: what the ACL user may touch."""
-
-    lease_s: float = 5.0
-    """How long the peers of a server that is not heard of stay in their rooms, in seconds."""
-
-    tick_s: float = 0.5
-    """How often leases are renewed and rooms compared with Redis, in seconds."""
-
-    patience_s: float = 5.0
-    """How long an event waits for Redis before it fails with ``BusUnavailable``, in seconds."""
-
-    settle_s: float = 1.0
-    """After Redis lost a room: how long newcomers wait for its peers to be put back, in seconds."""
-
-    timeout_s: float = 1.0
-    """How long Redis may take to connect or to answer before it counts as gone, in seconds."""
-
-    window_s: float = 120.0
-    """How long a room that no server has any more stays in Redis, in seconds: at least as long as
-    a client that lost its server may take to come back."""
-
-    snapshot_s: float = 10.0
-    """How often a busy room's state is put into Redis, in seconds; its log goes back at least as
-    far."""
-
-    log_length: int = 1024
-    """How many events of a room each server keeps for a Redis that loses them; a state is put into
-    Redis after half as many."""
-
-    def __post_init__(self) -> None:
-        address = self.address
-        for name in ("ca_file", "cert_file", "key_file"):
-            path = getattr(self, name)
-            if path is None:
-                continue
-            if not address.tls:
-                raise ValueError(f"{name}: is for TLS, rediss://")
-            if not path.is_file():
-                raise ValueError(f"{name}: {path} is not a file")
-        if (self.cert_file is None) != (self.key_file is None):
-            raise ValueError("key_file: a certificate and its key go together")
-        if not re.fullmatch(r"[A-Za-z0-9_.:-]{1,64}", self.prefix):
-            raise ValueError("prefix: takes 1 to 64 letters, digits and _ . : -")
-        for name in (
-            "lease_s", "tick_s", "patience_s", "settle_s", "timeout_s", "window_s", "snapshot_s",
-            "log_length",
-        ):  # fmt: skip
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: must be greater than 0")
-        if self.lease_s < 3 * self.tick_s:
-            raise ValueError("lease_s: must be at least three times tick_s")
-
-    @property
-    def address(self) -> RedisAddress:
-        return RedisAddress.parse(self.url)
-
-
-@dataclass(frozen=True, kw_only=True)
-class RedisAddress:
-    """A Redis URL, taken apart. ``str()`` has no password in it."""
-
-    kind: str
-    tls: bool
-    hosts: tuple[tuple[str, int], ...]
-    service: str
-    database: int
-    username: str | None
-    password: str | None = field(repr=False)
-
-    @classmethod
-    def parse(cls, url: str) -> RedisAddress:
-        """Raises :class:`ValueError`, which does not repeat the URL: it may hold a password."""
-        parts = urlsplit(url)
-        base, _, kind = parts.scheme.partition("+")
-        kind = kind or "single"
-        if base not in ("redis", "rediss") or kind not in _DEFAULT_PORTS:
-            raise ValueError(f"url: takes {FORMS}")
-        if parts.query or parts.fragment:
-            raise ValueError(f"url: takes nothing after ? or #, but {FORMS}")
-        login, _, hosts = parts.netloc.rpartition("@")
-        username, _, password = login.partition(":")
-        service, database = _path(parts, kind)
-        address = cls(
-            kind=kind,
-            tls=base == "rediss",
-            hosts=tuple(_host(text, _DEFAULT_PORTS[kind]) for text in hosts.split(",")),
-            service=service,
-            database=database,
-            username=unquote(username) or None,
-            password=unquote(password) or None,
-        )
-        if kind == "single" and len(address.hosts) > 1:
-            raise ValueError("url: several hosts need redis+sentinel:// or redis+cluster://")
-        return address
-
-    def __str__(self) -> str:
-        scheme = ("rediss" if self.tls else "redis") + (
-            "" if self.kind == "single" else "+" + self.kind
-        )
-        hosts = ",".join(f"[{h}]:{p}" if ":" in h else f"{h}:{p}" for h, p in self.hosts)
-        return f"{scheme}://{hosts}" + (f"/{self.service}" if self.service else "")
-
-
-def _path(parts: SplitResult, kind: str) -> tuple[str, int]:
-    words = [word for word in parts.path.split("/") if word]
-    service = ""
-    if kind == "sentinel":
-        if not words:
-            raise ValueError("url: redis+sentinel:// needs /SERVICE, the name Sentinel knows")
-        service = unquote(words.pop(0))
-    database = words.pop(0) if words else "0"
-    if words or not re.fullmatch(r"[0-9]{1,4}", database):
-        raise ValueError(f"url: the database is a number; takes {FORMS}")
-    if kind == "cluster" and int(database):
-        raise ValueError("url: a cluster has no numbered databases")
-    return service, int(database)
-
-
-def _host(text: str, default_port: int) -> tuple[str, int]:
-    found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:/]+))(?::([0-9]{1,5}))?", text)
-    if found is None or int(found[3] or 1) > 65535:
-        raise ValueError(f"url: takes {FORMS}")
-    return found[1] or found[2], int(found[3] or default_port)
+Heard = Callable[[bytes, bytes], None]
 
 
 class RedisClient(Protocol):
-    """What the bus needs of Redis."""
+    """What the bus needs of Redis. All raise :class:`redis.exceptions.RedisError` or
+    :class:`OSError`.
+    """
 
     async def run(self, sha: str, script: str, keys: list[str], arguments: list[Any]) -> Any:
-        """Run a script. Raises :class:`redis.exceptions.RedisError` or :class:`OSError`."""
+        """Run a script."""
 
     async def execute(self, *words: Any) -> Any:
-        """Run one command, as redis-py understands its answer. Raises as :meth:`run`."""
+        """Run one command, as redis-py understands its answer."""
 
-    async def listener(self) -> Connection:
-        """A connected connection that nobody else uses, of a server that hears every channel.
-
-        The caller's to disconnect.
-        """
+    async def listener(self, heard: Heard) -> Listener:
+        """A connection to a server that hears every channel: the caller's, to close."""
 
     async def close(self) -> None: ...
 
@@ -209,19 +58,38 @@ def open_client(settings: RedisSettings) -> RedisClient:
         **_tls(settings),
     }
     options = {**common, "username": address.username, "password": address.password}
+    access = Access(
+        timeout_s=settings.timeout_s,
+        tls=_tls_context(settings),
+        username=address.username,
+        password=address.password,
+        database=address.database,
+    )
     if address.kind == "cluster":
-        return _ClusterClient(address, options)
+        nodes = [ClusterNode(host, port) for host, port in address.hosts]
+        return _ClusterClient(RedisCluster(startup_nodes=nodes, **options), access)
     options["db"] = address.database
     if address.kind == "sentinel":
         sentinel = Sentinel(  # type: ignore[no-untyped-call]
             list(address.hosts), sentinel_kwargs=common, **options
         )
-        return _SingleClient(sentinel.master_for(address.service), sentinel.sentinels)
+
+        async def primary() -> tuple[str, int]:
+            host, port = await sentinel.discover_master(address.service)
+            return host, int(port)
+
+        redis = sentinel.master_for(address.service)
+        return _SingleClient(redis, access, primary, sentinel.sentinels)
     host, port = address.hosts[0]
-    return _SingleClient(Redis(host=host, port=port, **options))
+
+    async def always() -> tuple[str, int]:
+        return host, port
+
+    return _SingleClient(Redis(host=host, port=port, **options), access, always)
 
 
 def _tls(settings: RedisSettings) -> dict[str, Any]:
+    """For redis-py."""
     if not settings.address.tls:
         return {}
     files = {
@@ -237,23 +105,78 @@ def _tls(settings: RedisSettings) -> dict[str, Any]:
     }
 
 
+def _tls_context(settings: RedisSettings) -> ssl.SSLContext | None:
+    """For pipelines: the same."""
+    if not settings.address.tls:
+        return None
+    context = ssl.create_default_context(cafile=settings.ca_file)
+    if settings.cert_file is not None:
+        context.load_cert_chain(settings.cert_file, settings.key_file)
+    return context
+
+
+class _Scripts:
+    """Runs scripts over a pipeline that is opened when needed, and again after it was lost."""
+
+    def __init__(self, where: Callable[[], Awaitable[tuple[str, int]]], access: Access) -> None:
+        self._where = where
+        self._access = access
+        self._opening = asyncio.Lock()
+        self._pipeline: Pipeline | None = None
+
+    async def run(self, sha: str, script: str, keys: list[str], arguments: list[Any]) -> Any:
+        pipeline = self._pipeline
+        if pipeline is None or pipeline.lost.is_set():
+            pipeline = await self._open()
+        try:
+            return await pipeline.send("EVALSHA", sha, len(keys), *keys, *arguments)
+        except NoScriptError:
+            return await pipeline.send("EVAL", script, len(keys), *keys, *arguments)
+        except NotServed as error:
+            pipeline.close(error)  # the next time: where is it now?
+            raise
+
+    async def _open(self) -> Pipeline:
+        async with self._opening:
+            if self._pipeline is None or self._pipeline.lost.is_set():
+                host, port = await self._where()
+                pipeline = Pipeline(self._access.timeout_s)
+                self._pipeline = await pipeline.connect(host, port, self._access)
+            return self._pipeline
+
+    def close(self) -> None:
+        if self._pipeline is not None:
+            self._pipeline.close()
+
+
 class _SingleClient:
     """One server, or the one that Sentinel names."""
 
-    def __init__(self, redis: Redis, sentinels: Sequence[Redis] = ()) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        access: Access,
+        where: Callable[[], Awaitable[tuple[str, int]]],
+        sentinels: Sequence[Redis] = (),
+    ) -> None:
         self._redis = redis
+        self._access = access
+        self._where = where
         self._sentinels = sentinels
+        self._scripts = _Scripts(where, access)
 
     async def run(self, sha: str, script: str, keys: list[str], arguments: list[Any]) -> Any:
-        return await _run(self._redis, sha, script, keys, arguments)
+        return await self._scripts.run(sha, script, keys, arguments)
 
     async def execute(self, *words: Any) -> Any:
         return await self._redis.execute_command(*words)  # type: ignore[no-untyped-call]
 
-    async def listener(self) -> Connection:
-        return await _connect(self._redis)
+    async def listener(self, heard: Heard) -> Listener:
+        host, port = await self._where()
+        return await Listener(self._access.timeout_s, heard).connect(host, port, self._access)
 
     async def close(self) -> None:
+        self._scripts.close()
         for redis in (self._redis, *self._sentinels):
             await redis.aclose()
             await redis.connection_pool.disconnect()
@@ -262,47 +185,47 @@ class _SingleClient:
 class _ClusterClient:
     """A cluster: scripts go to the node of their keys; any node hears what any other publishes."""
 
-    def __init__(self, address: RedisAddress, options: dict[str, Any]) -> None:
-        self._options = options
-        self._cluster = RedisCluster(
-            startup_nodes=[ClusterNode(host, port) for host, port in address.hosts],
-            **options,
-        )
+    def __init__(self, cluster: RedisCluster, access: Access) -> None:
+        self._cluster = cluster
+        self._access = access
+        self._nodes: dict[tuple[str, int], _Scripts] = {}
 
     async def run(self, sha: str, script: str, keys: list[str], arguments: list[Any]) -> Any:
-        return await _run(self._cluster, sha, script, keys, arguments)
+        await self._cluster.initialize()
+        try:
+            node = self._cluster.get_node_from_key(keys[0])
+            assert node is not None, "is of replicas only"
+            scripts = self._scripts_of(str(node.host), int(node.port))
+            return await scripts.run(sha, script, keys, arguments)
+        except (SlotNotCoveredError, RedisConnectionError, OSError):
+            # redis-py looks where the key is now. A script that ran after all does nothing twice.
+            try:
+                return await self._cluster.evalsha(sha, len(keys), *keys, *arguments)
+            except NoScriptError:
+                return await self._cluster.eval(script, len(keys), *keys, *arguments)
+
+    def _scripts_of(self, host: str, port: int) -> _Scripts:
+        async def there() -> tuple[str, int]:
+            return host, port
+
+        scripts = self._nodes.get((host, port))
+        if scripts is None:
+            scripts = self._nodes[host, port] = _Scripts(there, self._access)
+        return scripts
 
     async def execute(self, *words: Any) -> Any:
         return await self._cluster.execute_command(*words)
 
-    async def listener(self) -> Connection:
+    async def listener(self, heard: Heard) -> Listener:
         await self._cluster.initialize()
-        nodes = self._cluster.get_primaries()
-        node = random.choice(nodes)
-        port = int(node.port)
-        return await _connect(Redis(host=node.host, port=port, **self._options))
+        node = random.choice(self._cluster.get_primaries())
+        listener = Listener(self._access.timeout_s, heard)
+        return await listener.connect(str(node.host), int(node.port), self._access)
 
     async def close(self) -> None:
+        for scripts in self._nodes.values():
+            scripts.close()
         await self._cluster.aclose()
         # Which does nothing between two looks at the topology, and leaves their connections open.
         for nodes in ("nodes_cache", "startup_nodes"):
             await self._cluster.nodes_manager.aclose(nodes)
-
-
-async def _connect(redis: Redis) -> Connection:
-    connection: Connection = redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
-    try:
-        await connection.connect()  # type: ignore[no-untyped-call]
-    except BaseException:
-        await connection.disconnect(nowait=True)
-        raise
-    return connection
-
-
-async def _run(
-    redis: Redis | RedisCluster, sha: str, script: str, keys: list[str], arguments: list[Any]
-) -> Any:
-    try:
-        return await redis.evalsha(sha, len(keys), *keys, *arguments)
-    except NoScriptError:
-        return await redis.eval(script, len(keys), *keys, *arguments)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..identity_options import UsageError
 from .bus import RedisBus
-from .client import FORMS, RedisSettings
+from .settings import FORMS, RedisSettings
 from .watch import BusWatch
 
 URL_VARIABLE = "PLAYCAST_REDIS"

@@ -13,9 +13,10 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from ..rooms.events import Join
-from .client import RedisClient, RedisSettings
+from .client import RedisClient
 from .room_copy import RoomCopy
 from .scripts import CHECK, ENTER, EXIT, FOUND, KEYS, PUBLISH, REAP, SAVE, sha
+from .settings import RedisSettings
 from .wire import (
     Differs,
     Entry,

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from .client import RedisClient, RedisSettings
+from .client import RedisClient
 from .scripts import sha
+from .settings import RedisSettings
 from .wire import RedisDataError
 
 _BEAT = """

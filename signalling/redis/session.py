@@ -14,14 +14,15 @@ import random
 import ssl
 import time
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Protocol
 
-from redis.asyncio import Connection
 from redis.exceptions import AuthenticationError, RedisClusterException, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from .client import RedisClient, RedisSettings
+from .client import RedisClient
+from .pipeline import Listener
 from .servers import Servers
+from .settings import RedisSettings
 from .tasks import end
 from .wire import RedisDataError
 
@@ -66,8 +67,7 @@ class Session:
         self._client = client
         self._servers = servers
         self._house = house
-        self._listener: Connection | None = None
-        self._subscribed: dict[bytes, asyncio.Future[None]] = {}
+        self._listener: Listener | None = None
         self._living: set[str] = set()
         self._lost = asyncio.Event()
         self.up = asyncio.Event()
@@ -112,29 +112,23 @@ class Session:
 
     async def listen_to(self, channels: Iterable[bytes]) -> None:
         """Returns when Redis has confirmed that these channels' messages come here."""
-        channels = tuple(channels)
-        futures = []
-        for channel in channels:
-            self._subscribed.setdefault(channel, asyncio.get_running_loop().create_future())
-            futures.append(self._subscribed[channel])
-        await self._send("SUBSCRIBE", *channels)
-        async with asyncio.timeout(self._settings.timeout_s):
-            await asyncio.gather(*map(asyncio.shield, futures))
+        if self._listener is None:
+            raise RedisConnectionError("the listening connection is lost")
+        await self._listener.subscribe(channels)
 
-    async def ignore(self, channel: bytes) -> None:
+    def ignore(self, channel: bytes) -> None:
         """Listen to this channel no more."""
-        if self._subscribed.pop(channel, None) is not None:
-            await self._send("UNSUBSCRIBE", channel)
+        if self._listener is not None:
+            self._listener.unsubscribe(channel)
 
     async def _one(self) -> None:
         self._lost.clear()
-        self._subscribed.clear()
-        listener = self._listener = await self._client.listener()
+        listener = self._listener = await self._client.listener(self._house.heard)
         tasks = [
             asyncio.create_task(work, name=f"redis-{name}")
             for name, work in (
-                ("listen", self._listen(listener)),
-                ("beat", self._beat()),
+                ("listen", self._until_deaf(listener)),
+                ("beat", self._beat(listener)),
                 ("keep", self._keep()),
                 ("lost", self._until_lost()),
             )
@@ -148,10 +142,15 @@ class Session:
                 await end(tasks)
             finally:
                 self._listener = None
-                await listener.disconnect(nowait=True)
+                listener.close()
 
     async def _until_lost(self) -> None:
         await self._lost.wait()
+
+    async def _until_deaf(self, listener: Listener) -> None:
+        await listener.lost.wait()
+        assert listener.failure is not None
+        raise listener.failure
 
     async def _keep(self) -> None:
         began = time.monotonic()
@@ -174,29 +173,11 @@ class Session:
             known = time.monotonic() - began > self._settings.lease_s
             await self._house.look_after(self._living if known else None)
 
-    async def _beat(self) -> None:
+    async def _beat(self, listener: Listener) -> None:
         while True:
-            await self._send("PING")
+            await listener.ping()
             self._living = await self._servers.beat()
             await asyncio.sleep(self._settings.tick_s)
-
-    async def _send(self, *words: str | bytes) -> None:
-        if self._listener is None or not self._listener.is_connected:
-            # Left to itself the connection would open again, and hear nothing of any room.
-            raise RedisConnectionError("the listening connection is lost")
-        await self._listener.send_command(*words)
-
-    async def _listen(self, listener: Connection) -> None:
-        limit_s = self._settings.tick_s + self._settings.timeout_s
-        while True:
-            reply: Any = await listener.read_response(timeout=limit_s)
-            match reply:
-                case [b"message", channel, data]:
-                    self._house.heard(channel, data)
-                case [b"subscribe", channel, _]:
-                    future = self._subscribed.get(channel)
-                    if future is not None and not future.done():
-                        future.set_result(None)
 
 
 def _is_hopeless(error: BaseException | None) -> bool:

@@ -19,12 +19,13 @@ from typing import Any
 
 from ..bus import BusUnavailable, Replica
 from ..rooms.events import RoomEvent
-from .client import RedisClient, RedisSettings
+from .client import RedisClient
 from .outbox import Outbox
 from .replay import empty, replay
 from .room_copy import Gap, RoomCopy
 from .room_scripts import RoomScripts
 from .session import FAILURES, Session
+from .settings import RedisSettings
 from .watch import BusWatch
 from .wire import Differs, Entry, Follow, RedisDataError, State, decode_message, link_change
 
@@ -409,7 +410,7 @@ class SharedRoom:
         async with self._lock:
             if self.entered:
                 if self._session.up.is_set():
-                    await self._session.ignore(self.channel)
+                    self._session.ignore(self.channel)
                 await self.scripts.exit(next(self._server.q), self._server.clock())
                 self.entered = False
         # Redis has it, and nobody is left here whom it could be delivered to.

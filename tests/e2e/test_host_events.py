@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from integrations.events import OLDEST, EventBus, RedisLog, Route, SubscriptionSettings
-from signalling.redis.client import RedisSettings
+from signalling.redis.settings import RedisSettings
 
 from ..integrations.events.waiting import Handled
 from ..signalling.redis import server as redis_server

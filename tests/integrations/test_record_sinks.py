@@ -17,7 +17,7 @@ from integrations.record_sinks import AuditSection, EventsSection, record_sinks
 from signalling.audit import AuditError, verify
 from signalling.audit.files import chain_files, read_head
 from signalling.records import Record
-from signalling.redis.client import RedisSettings
+from signalling.redis.settings import RedisSettings
 from tests.integrations.events.waiting import Handled, until
 from tests.signalling.raw_client import RawClient
 from tests.signalling.redis import server as redis_server

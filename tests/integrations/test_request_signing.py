@@ -16,7 +16,8 @@ from integrations.request_signing import (
     SignatureRefused,
     canonical_query,
 )
-from signalling.redis.client import RedisSettings, open_client
+from signalling.redis.client import open_client
+from signalling.redis.settings import RedisSettings
 from tests.signalling.redis import server as redis_server
 
 NOW = 1_700_000_000.0

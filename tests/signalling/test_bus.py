@@ -8,7 +8,7 @@ import pytest
 from signalling.bus import MemoryBus
 from signalling.messages import Chat
 from signalling.redis.bus import RedisBus
-from signalling.redis.client import RedisSettings
+from signalling.redis.settings import RedisSettings
 from signalling.rooms import Away, Join, Leave, Room, Say
 
 from .redis import server as redis_server

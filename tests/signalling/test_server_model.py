@@ -48,7 +48,7 @@ from signalling.messages import (
     encode,
 )
 from signalling.redis.bus import RedisBus
-from signalling.redis.client import RedisSettings
+from signalling.redis.settings import RedisSettings
 from signalling.server import SignallingServer
 from signalling.settings import SignallingSettings
 

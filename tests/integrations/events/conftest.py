@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from integrations.events import MemoryLog, RedisLog, Retention
-from signalling.redis.client import RedisSettings
+from signalling.redis.settings import RedisSettings
 from tests.signalling.redis import server as redis_server
 
 _names = itertools.count()

@@ -12,7 +12,7 @@ from integrations.events import (
 from integrations.events import outbox as outbox_module
 from integrations.events.outbox import Outbox
 from integrations.events.types import StreamStarted
-from signalling.redis.client import RedisSettings
+from signalling.redis.settings import RedisSettings
 from tests.signalling.redis import server as redis_server
 
 from .waiting import until

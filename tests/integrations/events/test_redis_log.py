@@ -19,7 +19,7 @@ from integrations.events import (
     SubscriptionSettings,
 )
 from integrations.events.types import StreamStarted
-from signalling.redis.client import RedisSettings
+from signalling.redis.settings import RedisSettings
 from tests.signalling.redis import server as redis_server
 
 from .waiting import Handled, until

@@ -3,7 +3,8 @@ import contextlib
 import pytest
 
 from signalling.redis.bus import RedisBus
-from signalling.redis.client import RedisSettings, open_client
+from signalling.redis.client import open_client
+from signalling.redis.settings import RedisSettings
 
 from . import server as redis_server
 from .cuttable import CuttableClient

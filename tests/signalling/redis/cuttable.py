@@ -24,10 +24,10 @@ class CuttableClient:
             raise RedisConnectionError("cut")
         return await self._client.execute(*words)
 
-    async def listener(self):
+    async def listener(self, heard):
         if self.cut:
             raise RedisConnectionError("cut")
-        self._listeners.append(await self._client.listener())
+        self._listeners.append(await self._client.listener(heard))
         return self._listeners[-1]
 
     async def drop(self):
@@ -37,8 +37,7 @@ class CuttableClient:
     async def drop_listeners(self):
         listeners, self._listeners = self._listeners, []
         for listener in listeners:
-            if listener.is_connected:
-                listener._writer.transport.abort()
+            listener.close()
 
     async def close(self):
         await self._client.close()

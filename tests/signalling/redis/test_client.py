@@ -1,6 +1,6 @@
 import pytest
 
-from signalling.redis.client import RedisAddress, RedisSettings
+from signalling.redis.settings import RedisAddress, RedisSettings
 
 
 @pytest.mark.parametrize(

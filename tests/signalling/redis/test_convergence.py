@@ -15,7 +15,7 @@ import pytest
 
 from signalling.bus import BusUnavailable
 from signalling.redis.bus import RedisBus
-from signalling.redis.client import RedisSettings
+from signalling.redis.settings import RedisSettings
 from signalling.rooms import Say, Tick
 
 from . import server as redis_server

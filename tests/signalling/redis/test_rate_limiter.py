@@ -3,8 +3,9 @@ import asyncio
 import pytest
 
 from signalling.limits import RATES, Limit
-from signalling.redis.client import RedisSettings, open_client
+from signalling.redis.client import open_client
 from signalling.redis.rate_limiter import SharedRateLimiter
+from signalling.redis.settings import RedisSettings
 
 from .cuttable import CuttableClient
 from .replica import eventually

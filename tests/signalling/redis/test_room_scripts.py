@@ -2,9 +2,10 @@
 
 import pytest
 
-from signalling.redis.client import RedisSettings, open_client
+from signalling.redis.client import open_client
 from signalling.redis.room_copy import RoomCopy
 from signalling.redis.room_scripts import RoomScripts
+from signalling.redis.settings import RedisSettings
 from signalling.redis.wire import Differs, Follow, RedisDataError, State, encode_event
 
 from .replica import viewer

@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 from signalling.bus import BusUnavailable
 from signalling.limits import Limits
 from signalling.redis.bus import RedisBus
-from signalling.redis.client import RedisSettings
+from signalling.redis.settings import RedisSettings
 
 from . import server as redis_server
 from .certificates import Authority
