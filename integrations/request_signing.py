@@ -192,7 +192,7 @@ class RedisNonces:
     """A :class:`NonceStore` that servers share. Redis's user needs ``+set`` on the prefix."""
 
     def __init__(self, client: RedisClient, prefix: str = "playcast:") -> None:
-        """``prefix`` as in :class:`signalling.redis.client.RedisSettings`. The client stays the
+        """``prefix`` as in :class:`signalling.redis.settings.RedisSettings`. The client stays the
         caller's."""
         self._client = client
         self._prefix = prefix
