@@ -14,6 +14,10 @@ ONLY_LOGIN = "*"
 """Stands for the issuer where there is no other login."""
 
 
+TOKEN_OPTIONS = ("token", "token_command", "token_file", "login")
+"""By their ``dest``: where tokens come from."""
+
+
 def add_token_options(group: argparse._ActionsContainer, *, fixed: bool = False) -> None:
     """Add them, of which one at most may be given; :func:`token_source_of` reads them.
 

@@ -20,7 +20,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from peer.child import ChildError
+from peer.cli_tokens import TOKEN_OPTIONS
 from peer.display import VirtualDisplay, freedoom
+from peer.host_words import refusal_words
 from peer.interrupt import until_interrupted
 from peer.server_child import ServerChild
 
@@ -78,6 +80,10 @@ def _check(options: argparse.Namespace) -> None:
             raise UsageError(f"--{given[0]} does not go with --source {options.source}: use x11")
     elif options.size and (options.source == "x11" or options.display or parts):
         raise UsageError("--size is the game's or the pattern's: of a display take a --region")
+    given = [name for name in TOKEN_OPTIONS if getattr(options, name)]
+    if given and not options.signalling:
+        option = f"--{given[0].replace('_', '-')}"
+        raise UsageError(f"{option} needs --signalling: our own server makes tokens itself")
     options.token_source = _token_source(options)
     if options.signalling:
         if options.token_source is None:
@@ -89,8 +95,6 @@ def _check(options: argparse.Namespace) -> None:
             )
         if options.port is not None:
             raise UsageError("--port is of our own server: it does not go with --signalling")
-    elif options.token or options.token_source:
-        raise UsageError("--token needs --signalling: our own server makes tokens itself")
 
 
 def _token_source(options: argparse.Namespace) -> TokenSource | None:
@@ -123,6 +127,7 @@ async def _run(options: argparse.Namespace) -> None:
             ClientState,
             SignallingClient,
             SignallingClientSettings,
+            SignallingRefused,
         )
         from peer.status import HostScript, Streaming
         from peer.status_faces import face_for
@@ -182,7 +187,11 @@ async def _run(options: argparse.Namespace) -> None:
         stack.callback(links.cancel)
         stack.enter_context(face)
         face.started(script)
-        await _serve_until_something_ends(host, server, display)
+        try:
+            await _serve_until_something_ends(host, server, display)
+        except SignallingRefused as error:
+            words = refusal_words(error, options.room, renewable=options.token_source is not None)
+            raise HostingError(words) from error
 
 
 async def _serve_until_something_ends(
@@ -190,7 +199,6 @@ async def _serve_until_something_ends(
 ) -> None:
     """Raises what ended it."""
     from peer.host import SourceGone
-    from peer.signalling_client import SignallingRefused
 
     hosting = asyncio.create_task(host.run())
     deaths = [asyncio.create_task(child.wait()) for child in (server, display) if child]
@@ -200,7 +208,7 @@ async def _serve_until_something_ends(
             if death.done():
                 raise HostingError(death.result())
         await hosting
-    except (SourceGone, SignallingRefused) as error:
+    except SourceGone as error:
         raise HostingError(str(error)) from error
     finally:
         for death in deaths:

@@ -90,8 +90,9 @@ async def open_link(url: str, settings: SignallingClientSettings) -> ClientConne
     except InvalidStatus as error:
         status = error.response.status_code
         text = f"{url} answers with HTTP status {status}"
-        if 400 <= status < 500 and status not in (408, 429):
-            raise SignallingRefused(None, f"{text}: is the address right?") from error
+        if status < 500 and status not in (408, 429):
+            text += ": is the address right? It is the WebSocket's, as wss://HOST/ws"
+            raise SignallingRefused(None, text) from error
         raise Lost(text, elsewhere=True) from error
     except ssl.SSLCertVerificationError as error:
         text = f"{url} has no valid certificate: {error.verify_message}"

@@ -192,7 +192,8 @@ class _View:
         except NoPicture as error:
             raise ViewingError(advice_on(error, self._link)) from error
         except SignallingRefused as error:
-            raise ViewingError(refusal_words(error)) from error
+            by_link = self._options.token_source is None
+            raise ViewingError(refusal_words(error, by_link=by_link)) from error
         if not pictured:
             trouble = self._viewing.trouble or "the host has ended the stream"
             raise ViewingError(f"no picture came until the end: {trouble}")

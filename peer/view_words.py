@@ -46,9 +46,14 @@ def advice_on(error: NoPicture, link: ViewLink) -> str:
     return f"the picture is gone: {text}" if error.seen else text
 
 
-def refusal_words(error: SignallingRefused) -> str:
-    """Why the server will not have us, and what to do."""
+def refusal_words(error: SignallingRefused, *, by_link: bool = True) -> str:
+    """Why the server will not have us, and what to do. ``by_link``: the token was the link's."""
     match error.code:
+        case "bad-token" | "token-expired" | "forbidden" if not by_link:
+            return (
+                f"the server refuses the token: {error}. It must be good there now, and let its"
+                " bearer watch in this room"
+            )
         case "bad-token" | "token-expired" | "forbidden":
             return (
                 f"the server refuses the link: {error}. Take the link that playcast host prints now"

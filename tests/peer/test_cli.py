@@ -100,6 +100,8 @@ def test_a_wrong_option_is_named(
         (["--signalling", "ws://h/ws"], "--signalling needs --token"),
         (["--signalling", "ws://h/ws", "--token", "t", "--port", "1"], "--port is of our own"),
         (["--token", "t"], "--token needs --signalling"),
+        (["--token-file", "t"], "--token-file needs --signalling"),
+        (["--login"], "--login needs --signalling"),
     ],
 )
 def test_options_that_do_not_go_together_are_named(
@@ -371,6 +373,72 @@ async def test_ctrl_c_while_starting_is_clean_too() -> None:
     assert "Traceback" not in said
 
 
+@pytest.fixture
+async def hanging() -> AsyncIterator[int]:
+    """The port of something that takes connections and never says anything."""
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(hold, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+@asynccontextmanager
+async def interrupted(*words: str, when: bytes) -> AsyncIterator[Run]:
+    """Ctrl-C as soon as that is said, and no traceback."""
+    async with playcast(*words) as run:
+        while when not in (line := await run.out.readline()):
+            assert line, (await run.err.read()).decode()
+        yield run
+        run.process.send_signal(signal.SIGINT)
+        said = (await run.out.read()) + (await run.err.read())
+        await run.process.wait()
+        assert b"Traceback" not in said
+
+
+@pytest.mark.parametrize("source", [["--token", "a.b.c"], ["--token-command", "sleep 600"]])
+async def test_ctrl_c_while_connecting_ends_a_host(hanging: int, source: list[str]) -> None:
+    words = ("host", "--source", "pattern", "--size", "320x180", "--bind", "127.0.0.1")
+    server = ("--signalling", f"ws://127.0.0.1:{hanging}/ws")
+    async with interrupted(*words, *server, *source, when=b"Streaming") as run:
+        pass
+    assert run.process.returncode == 0
+
+
+async def test_ctrl_c_while_connecting_ends_a_viewer(hanging: int) -> None:
+    link = f"http://127.0.0.1:{hanging}/#room=play&token=a.b.c"
+    async with interrupted("view", link, when=b"Viewing") as run:
+        pass
+    assert run.process.returncode == 0
+
+
+async def test_ctrl_c_while_waiting_ends_a_viewer() -> None:
+    """For the host, who is not there, and for somebody to let us in."""
+    async with playcast("serve", "--dev", "--port", "0") as server:
+        page = (await server.out.readline()).decode().split()[-1]
+        async with playcast("token", "--subject", "anna") as mint:
+            token = (await mint.out.read()).decode().strip()
+        link = f"{page}#room=play&token={token}"
+        async with interrupted("view", link, when=b"there is no host") as run:
+            pass
+        assert run.process.returncode == 0
+        await server.end()
+    async with playcast(*PATTERN, "--policy", "approval") as host:
+        link = (await host.links())["watch"]
+        async with interrupted("view", link, when=b"asked to let you in") as run:
+            pass
+        assert run.process.returncode == 0
+        await host.end()
+
+
+async def test_ctrl_c_in_the_middle_of_an_examination_is_clean() -> None:
+    async with interrupted("doctor", when=b"encoder") as run:
+        pass
+    assert run.process.returncode == 130
+
+
 async def test_a_reader_that_goes_away_ends_the_host_quietly() -> None:
     async with playcast(*PATTERN) as run:
         await run.report()
@@ -407,15 +475,20 @@ async def test_no_display_at_all_is_a_clear_error() -> None:
     assert "--display" in said
 
 
-async def test_a_refused_token_is_a_clear_error() -> None:
+async def test_a_refusal_is_a_clear_error() -> None:
+    """Of a token that is none, one of a viewer's, and of an address that is another."""
     async with playcast(*PATTERN) as run:
-        link = urlsplit(await run.link())
-        said = await fails(
-            *("host", "--source", "pattern", "--size", "320x180"),
-            *("--signalling", f"ws://{link.netloc}/ws", "--token", "a.b.c", "--bind", "127.0.0.1"),
-        )
+        link = await run.link()
+        server = f"ws://{urlsplit(link).netloc}"
+        words = ("host", "--source", "pattern", "--size", "320x180", "--bind", "127.0.0.1")
+        viewers = parse_qs(urlsplit(link).fragment)["token"][0]
+        none = await fails(*words, "--signalling", f"{server}/ws", "--token", "a.b.c")
+        forbidden = await fails(*words, "--signalling", f"{server}/ws", "--token", viewers)
+        elsewhere = await fails(*words, "--signalling", f"{server}/", "--token", viewers)
         await run.end()
-    assert "token" in said
+    assert "the server refuses the token" in none
+    assert "must be allowed to host" in forbidden
+    assert "HTTP status 200: is the address right? It is the WebSocket's" in elsewhere
 
 
 async def test_token_and_serve_are_handed_over() -> None:

@@ -697,6 +697,13 @@ async def refuse_version(socket: ServerConnection) -> None:
     await socket.close(CLOSE_CODES["version"])
 
 
+@pytest.mark.parametrize("status", ["200 OK", "403 Forbidden", "404 Not Found"])
+async def test_an_address_that_is_no_websockets_is_not_tried_again(status: str) -> None:
+    async with no_playcast(status) as url, client(url) as me:
+        with pytest.raises(SignallingRefused, match=status[:3]):
+            await _drain(aiter(me))
+
+
 async def test_a_server_that_is_none_of_ours_is_passed_over() -> None:
     async def stay(socket: ServerConnection) -> None:
         await admit(socket)

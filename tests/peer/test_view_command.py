@@ -128,3 +128,6 @@ def test_a_refusal_names_the_next_step() -> None:
         SignallingRefused("version", "version 2 is not spoken")
     )
     assert refusal_words(SignallingRefused(None, "no server")) == "no server"
+    expired = SignallingRefused("token-expired", "the token has expired")
+    assert "Take the link" not in refusal_words(expired, by_link=False)
+    assert "It must be good there now" in refusal_words(expired, by_link=False)
