@@ -150,7 +150,8 @@ class DevIssuer:
 
         log.warning("dev mode: tokens are signed with a key of our own; loopback only")
         settings = VerifierSettings(issuer=ISSUER, audience=AUDIENCE, leeway_s=0.0)
-        return Verifier(settings, keys=KeySet(source), loopback_only=True)
+        # To ask ourselves again costs nothing that must be spared.
+        return Verifier(settings, keys=KeySet(source, cooldown_s=0.0), loopback_only=True)
 
     def _pem(self) -> bytes:
         return self._key.private_bytes(
