@@ -31,6 +31,8 @@ from .jwks import KeysUnavailable
 from .limits import MessageKind, take
 from .messages import (
     CLOSE_CODES,
+    MAX_HELLO_BYTES,
+    MAX_MESSAGE_BYTES,
     Bye,
     Chat,
     ClientMessage,
@@ -70,6 +72,10 @@ _KINDS: dict[type[msgspec.Struct], MessageKind] = {
     Trace: "trace",
 }
 """How each message is counted; what is not here ends the connection anyway."""
+
+MAX_EARLY_MESSAGES = 16
+"""What a client may say while its hello is looked at, besides :data:`.messages.MAX_HELLO_BYTES` of
+it in all. The clients of this project say nothing then."""
 
 _TAGS = {kind: str(kind.__struct_config__.tag) for kind in get_args(ClientMessage)}
 _encoder = msgspec.json.Encoder()
@@ -119,6 +125,7 @@ class Connection:
 
         self._services = services
         self._websocket = websocket
+        websocket.take_up_to(MAX_HELLO_BYTES)
         self._entrance = Entrance(services, address)
         self._when_closed = when_closed
         self._hello: Hello | None = None
@@ -238,6 +245,11 @@ class Connection:
             if work is not None:
                 self._worker = services.run(self._work(work))
 
+    def overlong(self) -> None:
+        most = MAX_HELLO_BYTES if self._hello is None else MAX_MESSAGE_BYTES
+        before = " before the hello is answered" if self._hello is None else ""
+        self._fail("too-large", f"the frame is longer than {most} bytes{before}")
+
     def pinged(self) -> bool:
         now = self._services.now()
         if wait := self._take("ping", now):
@@ -306,7 +318,10 @@ class Connection:
             self._inbox = deque()
         self._inbox.append(message)
         self._inbox_bytes += len(message)
-        if self._inbox_bytes > self._services.settings.limits.inbox_bytes:
+        if self._hello is None:
+            if len(self._inbox) > MAX_EARLY_MESSAGES or self._inbox_bytes > MAX_HELLO_BYTES:
+                self._fail("bad-message", "too much came before the hello was answered")
+        elif self._inbox_bytes > self._services.settings.limits.inbox_bytes:
             self._websocket.pause_reading()
 
     def _handle(self, frame: bytes, now: float) -> Coroutine[Any, Any, None] | None:
@@ -392,6 +407,7 @@ class Connection:
         services.users.enter(identity.subject)
         services.rooms.enter(hello.room)
         self._hello, self._identity, self.role = hello, identity, role
+        self._websocket.take_up_to(MAX_MESSAGE_BYTES)
         self._deadlines.pong = math.inf
         self._deadlines.ping = services.now() + services.settings.ping_interval_s
         self._expect_token_end(identity)
@@ -410,13 +426,11 @@ class Connection:
 
     def _record_spans(self, trace: Trace) -> None:
         services = self._services
-        of_a_viewer = self.role == "host" and trace.traceparent
+        traceparent = self._traceparent
+        if self.role == "host" and trace.traceparent:
+            traceparent = trace.traceparent
         since_click_s = keep_report(
-            services.settings.tracer,
-            of_a_viewer or self._traceparent,
-            trace.spans,
-            now=services.unix_time(),
-            whole=not of_a_viewer,
+            services.settings.tracer, traceparent, trace.spans, now=services.unix_time()
         )
         if since_click_s is not None:
             services.metrics.first_frame(since_click_s)

@@ -31,8 +31,7 @@ class Site:
     def __init__(self, services: Services, health: Health, files: StaticFiles) -> None:
         settings = services.settings
         self.reactor = Reactor(
-            # What is a little too long is refused in words, the rest by its length alone (1009).
-            max_message_bytes=2 * MAX_MESSAGE_BYTES,
+            max_message_bytes=MAX_MESSAGE_BYTES,
             outbox_bytes=settings.limits.outbox_bytes,
             close_timeout_s=settings.close_timeout_s,
         )

@@ -63,6 +63,11 @@ class Receiver(Protocol):
     def received(self, message: bytes, is_text: bool) -> None:
         """A whole message. Text is not checked to be UTF-8."""
 
+    def overlong(self) -> None:
+        """A message comes that is longer than :meth:`WebSocket.take_up_to` allows. None of what
+        comes now is read; unless the receiver closes in its own words, 1009 says so.
+        """
+
     def pinged(self) -> bool:
         """Whether to answer a ping of the client's."""
 
@@ -110,6 +115,8 @@ class WebSocket(asyncio.BufferedProtocol):
         "_fragments",
         "_fragments_are_text",
         "_fragments_left",
+        "_left",
+        "_max_message_bytes",
         "_needed",
         "_outbox",
         "_outbox_size",
@@ -132,6 +139,8 @@ class WebSocket(asyncio.BufferedProtocol):
         self._fragments: bytearray | None = None
         self._fragments_are_text = False
         self._fragments_left = 0
+        self._max_message_bytes = reactor.max_message_bytes
+        self._left = reactor.max_message_bytes  # of the message that has begun, or comes next
         self._outbox: list[bytes] = []
         self._outbox_size = 0
         self._paused = False
@@ -251,6 +260,11 @@ class WebSocket(asyncio.BufferedProtocol):
         if not self._transport.is_closing():
             self._transport.pause_reading()
 
+    def take_up_to(self, max_message_bytes: int) -> None:
+        """Read no longer messages from now on; at first it is the reactor's bound."""
+        self._left += max_message_bytes - self._max_message_bytes
+        self._max_message_bytes = max_message_bytes
+
     def resume_reading(self) -> None:
         if not self._transport.is_closing():
             self._transport.resume_reading()
@@ -324,8 +338,8 @@ class WebSocket(asyncio.BufferedProtocol):
                 if size < least or first & 0x08:
                     self._fail(PROTOCOL_ERROR, "a frame's length is malformed")
                     return
-                if size > self._reactor.max_message_bytes:
-                    self._fail(TOO_BIG, "")
+                if size > self._left:
+                    self._refuse_length()
                     return
             stop = start + size
             if stop > end:
@@ -371,17 +385,20 @@ class WebSocket(asyncio.BufferedProtocol):
                 self._receiver.received(payload, opcode == _TEXT)
             else:
                 self._fragments = bytearray(payload)
+                self._left -= len(payload)
                 self._fragments_are_text = opcode == _TEXT
                 self._fragments_left = MAX_FRAGMENTS - 1
-        elif len(fragments) + len(payload) > self._reactor.max_message_bytes:
-            self._fail(TOO_BIG, "")
+        elif len(payload) > self._left:
+            self._refuse_length()
         elif self._fragments_left == 0:
             self._fail(POLICY_VIOLATION, "a message comes in too many fragments")
         else:
             fragments += payload
+            self._left -= len(payload)
             self._fragments_left -= 1
             if is_last:
                 self._fragments = None
+                self._left = self._max_message_bytes
                 self._receiver.received(bytes(fragments), self._fragments_are_text)
 
     def _take_control(self, opcode: int, payload: bytes) -> None:
@@ -406,6 +423,11 @@ class WebSocket(asyncio.BufferedProtocol):
             self._control(_CLOSE, payload[:2])
             self.close_sent = True
         self._end()
+
+    def _refuse_length(self) -> None:
+        assert self._receiver is not None
+        self._receiver.overlong()
+        self._fail(TOO_BIG, "")
 
     def _fail(self, code: int, reason: str) -> None:
         """RFC 6455 section 7.1.7: close, and look at nothing more of what comes.

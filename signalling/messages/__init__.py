@@ -36,6 +36,7 @@ seats.
 from .base import Message, Request, RoomMessage
 from .codec import (
     MAX_DEPTH,
+    MAX_HELLO_BYTES,
     MAX_MESSAGE_BYTES,
     MAX_SERVER_MESSAGE_BYTES,
     MessageError,
@@ -130,6 +131,7 @@ from .types import ClientMessage, RoomRequest, ServerMessage
 __all__ = [
     "CLOSE_CODES",
     "MAX_DEPTH",
+    "MAX_HELLO_BYTES",
     "MAX_MESSAGE_BYTES",
     "MAX_SERVER_MESSAGE_BYTES",
     "MEANINGS",

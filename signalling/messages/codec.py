@@ -18,6 +18,10 @@ from .types import ClientMessage, ServerMessage
 MAX_MESSAGE_BYTES = 64 * 1024
 """The longest frame of a client that is decoded, in bytes of UTF-8."""
 
+MAX_HELLO_BYTES = 16 * 1024
+"""The longest frame of a client before its hello is answered: room for the longest token with the
+longest name and room settings, however their text is escaped."""
+
 MAX_SERVER_MESSAGE_BYTES = 1024 * 1024
 """The longest frame of the server: a :class:`.Welcome` names everyone who is there."""
 

@@ -25,6 +25,9 @@ class Echo:
         # The server sends text alone.
         self.websocket.send(message if is_text else message.hex().encode())
 
+    def overlong(self):
+        pass
+
     def pinged(self):
         return True
 

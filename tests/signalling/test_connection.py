@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import json
 import time
 
 import pytest
@@ -10,11 +11,13 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from signalling.bus import MemoryBus
-from signalling.connection import Connection
+from signalling.connection import MAX_EARLY_MESSAGES, Connection
 from signalling.http_connection import HttpConnection
 from signalling.identity import Identity
 from signalling.limits import RATES, Limit, Limits
 from signalling.messages import (
+    MAX_HELLO_BYTES,
+    MAX_MESSAGE_BYTES,
     Answer,
     Candidate,
     Chat,
@@ -25,13 +28,18 @@ from signalling.messages import (
     IceServer,
     Invite,
     Invited,
+    MessageError,
     PeerJoined,
     Ping,
     Pong,
     Resume,
+    RoomSettings,
     Span,
+    TokenAccepted,
     Trace,
     Welcome,
+    decode_client,
+    encode,
 )
 from signalling.server import SignallingServer
 from signalling.settings import SignallingSettings
@@ -212,10 +220,14 @@ async def test_what_comes_while_a_token_is_checked_waits_its_turn(start):
 
 async def test_what_waits_is_bounded_and_then_nothing_more_is_read(start):
     gate = Gate()
+    gate.opened.set()
     limits = Limits(inbox_bytes=50_000, rates={**RATES, "frame": Limit(1e6, 1e6)})
     server = await start(verifier=gate, limits=limits)
     async with client(server) as visitor:
         await visitor.send(Hello("t", "doom", "viewer"))
+        assert isinstance(await visitor.receive(), Welcome)
+        gate.opened.clear()
+        await visitor.send(FreshToken("t"))
         padded = '{"type":"ping","at":1}' + " " * 10_000
         sending = asyncio.create_task(send_all(visitor, padded, 2000))
         try:
@@ -226,11 +238,135 @@ async def test_what_waits_is_bounded_and_then_nothing_more_is_read(start):
             assert connection._inbox_bytes <= held + 2 * 65_536  # what had been read in one go
             assert not sending.done()
             gate.opened.set()
-            assert isinstance(await visitor.receive(), Welcome)
+            assert isinstance(await visitor.receive(), TokenAccepted)
             assert isinstance(await visitor.receive(), Pong)
         finally:
             sending.cancel()
             visitor.websocket.transport.abort()
+
+
+# Before the hello is answered --------------------------------------------------------------------
+
+
+def largest_hello():
+    """With each text at its bound, of characters that take most when they are escaped."""
+    wide = "\U0001f3ae"  # twelve bytes in JSON of ASCII alone
+    settings = {
+        "policy": "subscribers",
+        "locked": False,
+        "capacity": 1_000_000,
+        "privacy": "unlisted",
+        "title": wide * 120,
+        "steam_app_id": 2**32 - 1,
+        "control_policy": "turns",
+        "turn_s": 604799.99999999988,
+        "pads": 8,
+        "keyboard": False,
+        "chat": False,
+    }
+    assert settings.keys() == set(RoomSettings.__struct_fields__)
+    resume = {"peer": "p" * 64, "secret": "s" * 64, "seq": 2**53 - 1}
+    assert resume.keys() == set(Resume.__struct_fields__)
+    hello = {
+        "type": "hello",
+        "token": "t" * 8192,
+        "room": "r" * 64,
+        "role": "moderator",
+        "version": 2,
+        "name": wide * 64,
+        "seat": "s" * 64,
+        "settings": settings,
+        "resume": resume,
+        "traceparent": f"00-{'a' * 32}-{'b' * 16}-01",
+        "region": "r" * 32,
+    }
+    assert hello.keys() == {"type", *Hello.__struct_fields__}
+    return hello
+
+
+def test_the_largest_hello_has_room_and_little_more():
+    hello = largest_hello()
+    text = json.dumps(hello, indent=2)
+    assert isinstance(decode_client(text), Hello)
+    assert MAX_HELLO_BYTES / 2 < len(text) <= MAX_HELLO_BYTES
+    for part in (hello, hello["settings"], hello["resume"]):
+        for name in ("token", "room", "name", "seat", "region", "title", "peer", "secret"):
+            if name in part:
+                part[name] += "x"
+                with pytest.raises(MessageError, match=name):
+                    decode_client(json.dumps(hello))
+                part[name] = part[name][:-1]
+
+
+class Nobody:
+    """A verifier that lets everyone in."""
+
+    loopback_only = True
+
+    async def verify(self, token):
+        return Identity("me", "r" * 64, frozenset({"viewer"}), time.time() + 60)
+
+    async def close(self):
+        pass
+
+
+async def test_who_is_let_in_may_say_more_than_before(start):
+    server = await start(verifier=Nobody())
+    async with client(server) as visitor:
+        await visitor.websocket.send(json.dumps({**largest_hello(), "role": "viewer"}, indent=2))
+        assert isinstance(await visitor.receive(), Welcome)
+        long = encode(Ping(1.0)).ljust(MAX_MESSAGE_BYTES)
+        await visitor.websocket.send(long)
+        assert await visitor.receive() == Pong(1.0)
+        await visitor.websocket.send(long + " ")
+        error, code = await visitor.refused()
+        assert (error.code, code, str(MAX_MESSAGE_BYTES) in error.message) == (
+            "too-large",
+            4413,
+            True,
+        )
+        assert "hello" not in error.message
+
+
+@pytest.mark.parametrize("parts", [1, 2, 5])
+async def test_a_longer_first_frame_is_refused_in_words_before_it_has_come(server, parts):
+    """Its length alone is known; of fragments, as soon as they are too long together."""
+    size = MAX_HELLO_BYTES // parts + 1
+    header = b"\xfe" + size.to_bytes(2, "big") + bytes(4)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(
+        b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+    await reader.readuntil(b"\r\n\r\n")
+    for part in range(parts - 1):
+        writer.write((b"\x00" if part else b"\x01") + header + bytes(size))
+    writer.write((b"\x80" if parts > 1 else b"\x81") + header)  # and nothing of what it holds
+    answer = await asyncio.wait_for(reader.read(), 5)
+    assert b'"too-large"' in answer
+    assert f"longer than {MAX_HELLO_BYTES} bytes before the hello is answered".encode() in answer
+    assert b"\x88\x0b" + (4413).to_bytes(2, "big") + b"too-large" in answer
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("message", "most"),
+    [(encode(Ping(1.0)), MAX_EARLY_MESSAGES), (encode(Ping(1.0)).ljust(6000), 2)],
+)
+async def test_little_more_than_a_hello_may_come_before_it_is_answered(start, message, most):
+    gate = Gate()
+    server = await start(verifier=gate)
+    async with client(server) as patient, client(server) as hasty:
+        for visitor, messages in ((patient, most), (hasty, most + 1)):
+            await visitor.send(Hello("t", "doom", "viewer"))
+            await send_all(visitor, message, messages)
+        ended = await hasty.end()
+        gate.opened.set()  # or a failure would leave the server waiting for it
+        ((error,), code) = ended
+        assert (error.code, code) == ("bad-message", 4400)
+        assert "before the hello was answered" in error.message
+        assert isinstance(await patient.receive(), Welcome)
+        assert [await patient.receive() for _ in range(most)] == [Pong(1.0)] * most
 
 
 async def send_all(visitor, text, times):

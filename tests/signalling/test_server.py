@@ -16,6 +16,7 @@ from signalling.dev import DevIssuer
 from signalling.ice_servers import StaticIceServers
 from signalling.limits import Limits
 from signalling.messages import (
+    MAX_HELLO_BYTES,
     MAX_MESSAGE_BYTES,
     SUBPROTOCOL,
     Answer,
@@ -219,7 +220,7 @@ async def test_a_token_that_does_not_fit_is_refused(server, token, code, close_c
         ("nonsense", "bad-message", 4400),
         (encode(Bye()).encode(), "bad-message", 4400),
         ("[" * 5000, "bad-message", 4400),
-        (" " * (MAX_MESSAGE_BYTES + 1), "too-large", 4413),
+        (" " * (MAX_HELLO_BYTES + 1), "too-large", 4413),
         (encode(Hello("t", "doom", "viewer", version=1)), "version", 4426),
     ],
 )
@@ -244,7 +245,8 @@ async def test_an_enormous_frame_is_not_even_read(server):
     async with client(server) as visitor:
         with contextlib.suppress(ConnectionClosed):
             await visitor.websocket.send("x" * (4 * MAX_MESSAGE_BYTES))
-        assert await visitor.end() == ([], 1009)
+        error, code = await visitor.refused()
+        assert (error.code, code) == ("too-large", 4413)
 
 
 async def test_who_says_nothing_is_sent_away(start):

@@ -84,10 +84,15 @@ class Client:
         self.transport = Transport()
         self.socket = WebSocket(self.reactor, self.transport)
         self.messages, self.pongs, self.answers_pings, self.code = [], [], True, None
+        self.words_of_overlong = None
         self.socket.open(self, b"")
 
     def received(self, message, is_text):
         self.messages.append((message, is_text))
+
+    def overlong(self):
+        if self.words_of_overlong is not None:
+            self.socket.close(4413, self.words_of_overlong)
 
     def pinged(self):
         return self.answers_pings
@@ -205,6 +210,24 @@ async def test_what_breaks_the_protocol_ends_the_connection(frames, code):
     assert client.transport.closing
     client.socket.connection_lost(None)
     assert client.code == code
+
+
+async def test_the_receiver_says_how_long_messages_may_be_and_may_say_it_in_its_words():
+    client = Client()
+    client.socket.take_up_to(200)
+    client.feed(text(b"x" * 200), text(b"y" * 150, fin=False))
+    client.socket.take_up_to(300)  # counts for what has begun already
+    client.feed(text(b"y" * 150, opcode=Opcode.CONT), text(b"z" * 300))
+    assert [len(message) for message, _ in client.messages] == [200, 300, 300]
+    client.words_of_overlong = "too long"
+    client.feed(text(b"a" * 200, fin=False))
+    client.feed(b"\x80\xfe" + (101 + 26).to_bytes(2, "big"))  # in two steps
+    client.feed(bytes(4))
+    (close,) = await client.sent()
+    assert Close.parse(close.data) == Close(4413, "too long")
+    assert (client.socket._fragments, client.socket._rest) == (None, None)
+    client.socket.connection_lost(None)
+    assert client.code == 4413
 
 
 @pytest.mark.parametrize(("payload", "code"), [(b"", 1005), (b"\x03\xe8bye", 1000)])
