@@ -11,6 +11,7 @@ scheduling): taking costs a comparison and an addition.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import math
 from collections import OrderedDict
@@ -20,6 +21,8 @@ from typing import Literal, Protocol, TypeVar
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_CACHED_ADDRESSES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,10 @@ class Limits:
 
     offences: Limit = Limit(1, 50)
     """How often a client may be refused by a limit before its connection is closed."""
+
+    refusals: Limit = Limit(20, 200)
+    """How often an address is told that it is refused; beyond that its connections are closed
+    without a word."""
 
     inbox_bytes: int = 256 * 1024
     """How much of a client's may wait to be worked on before nothing more is read from it."""
@@ -212,6 +219,27 @@ class Backoff:
             _keep(self._until, key, now + wait, limits.max_keys)
 
 
+class Hush:
+    """Which addresses are refused without a word: those that are refused too often for one each
+    time.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._refusals = limits.refusals
+        self._max_keys = limits.max_keys
+        self._full_at: OrderedDict[str, float] = OrderedDict()
+
+    def refused(self, key: str, now: float) -> None:
+        """``key`` was told that it is refused."""
+        full_at, _ = take(self._refusals, self._full_at.get(key, 0.0), now)
+        _keep(self._full_at, key, full_at, self._max_keys)
+
+    def covers(self, key: str, now: float) -> bool:
+        """Whether to say nothing to ``key``."""
+        full_at = self._full_at.get(key)
+        return full_at is not None and take(self._refusals, full_at, now)[1] > 0
+
+
 _T = TypeVar("_T")
 
 
@@ -260,6 +288,7 @@ def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
     return tuple(ipaddress.ip_network(text.strip()) for text in texts)
 
 
+@functools.lru_cache(_CACHED_ADDRESSES)
 def parse_address(text: str) -> Address | None:
     """An address from its text; an IPv4 address that is mapped into IPv6 is IPv4."""
     try:
@@ -269,6 +298,7 @@ def parse_address(text: str) -> Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
+@functools.lru_cache(_CACHED_ADDRESSES)
 def address_key(address: Address | None) -> str:
     """What an address counts as; all that have none count as one."""
     if address is None:

@@ -14,7 +14,7 @@ from .connection import Connection
 from .health import Health
 from .http11 import Request, Response
 from .http_connection import Answer, HttpConnection, Peer, Upgrade
-from .limits import Address, Occupancy, address_key, client_address, is_within
+from .limits import Address, Hush, Occupancy, address_key, client_address, is_within
 from .messages import MAX_MESSAGE_BYTES, SUBPROTOCOL
 from .services import Services
 from .static import HSTS, SECURITY_FIELDS, StaticFiles
@@ -41,6 +41,8 @@ class Site:
         self._health = health
         self._files = files
         self._addresses = Occupancy(settings.limits.max_connections_per_address)
+        self._hush = Hush(settings.limits)
+        self._date = (0, "")
 
     @property
     def head_timeout_s(self) -> float:
@@ -75,6 +77,9 @@ class Site:
             self._addresses.leave(address_key(peer.address))
 
     def _enter(self, address: str) -> bool:
+        if self._hush.covers(address, self._services.now()):
+            self._services.metrics.refused("address.refusals")
+            return False
         if self._addresses.enter(address):
             return True
         self._services.metrics.refused("address.connections")
@@ -86,7 +91,10 @@ class Site:
     # Requests ------------------------------------------------------------------------------------
 
     def common_fields(self, peer: Peer) -> tuple[tuple[str, str], ...]:
-        date = ("Date", email.utils.formatdate(usegmt=True))
+        now = int(self._services.unix_time())
+        if self._date[0] != now:
+            self._date = (now, email.utils.formatdate(now, usegmt=True))
+        date = ("Date", self._date[1])
         return (date, *SECURITY_FIELDS, HSTS) if peer.tls else (date, *SECURITY_FIELDS)
 
     def answer(self, request: Request, peer: Peer) -> Answer:
@@ -145,7 +153,11 @@ class Site:
             text = "This server is shutting down: connect to another, or again."
             return _later(HTTPStatus.SERVICE_UNAVAILABLE, text, 1)
         address = address_key(self._client(request, peer))
-        return self._refusal(address) or self._upgrade(request, peer, key, address)
+        refusal = self._refusal(address)
+        if refusal is not None:
+            self._hush.refused(address, self._services.now())
+            return refusal
+        return self._upgrade(request, peer, key, address)
 
     def _refusal(self, address: str) -> Response | None:
         services, now = self._services, self._services.now()

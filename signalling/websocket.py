@@ -47,6 +47,10 @@ MAX_FRAGMENTS = 64
 """The most frames that one message may come in."""
 
 READ_BYTES = 64 * 1024
+
+FRAMES_PER_TURN = 32
+"""Frames of one client that are taken in before all others get their turn."""
+
 HIGH_WATER_BYTES = 64 * 1024
 """What asyncio holds for one client before what follows waits here."""
 
@@ -122,9 +126,11 @@ class WebSocket(asyncio.BufferedProtocol):
         "_outbox_size",
         "_paused",
         "_reactor",
+        "_reading",
         "_receiver",
         "_rest",
         "_transport",
+        "_yielded",
         "close_sent",
     )
 
@@ -144,6 +150,8 @@ class WebSocket(asyncio.BufferedProtocol):
         self._outbox: list[bytes] = []
         self._outbox_size = 0
         self._paused = False
+        self._reading = True
+        self._yielded = False
         self._close_code = ABNORMAL_CLOSURE
         self._close_timer: asyncio.TimerHandle | None = None
 
@@ -257,8 +265,8 @@ class WebSocket(asyncio.BufferedProtocol):
 
     def pause_reading(self) -> None:
         """Take nothing more from the client; frames that have come already are still delivered."""
-        if not self._transport.is_closing():
-            self._transport.pause_reading()
+        self._reading = False
+        self._read_or_not()
 
     def take_up_to(self, max_message_bytes: int) -> None:
         """Read no longer messages from now on; at first it is the reactor's bound."""
@@ -266,8 +274,16 @@ class WebSocket(asyncio.BufferedProtocol):
         self._max_message_bytes = max_message_bytes
 
     def resume_reading(self) -> None:
-        if not self._transport.is_closing():
+        self._reading = True
+        self._read_or_not()
+
+    def _read_or_not(self) -> None:
+        if self._transport.is_closing():
+            return
+        if self._reading and not self._yielded:
             self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
 
     def pause_writing(self) -> None:
         """See :class:`asyncio.BaseProtocol`."""
@@ -292,7 +308,7 @@ class WebSocket(asyncio.BufferedProtocol):
         rest = self._rest
         if rest is not None:
             rest += data
-            if len(rest) < self._needed:
+            if self._yielded or len(rest) < self._needed:
                 return
             self._rest = None
             data = memoryview(rest)
@@ -317,6 +333,7 @@ class WebSocket(asyncio.BufferedProtocol):
     def _parse(self, data: memoryview) -> None:
         at = 0
         end = len(data)
+        frames = 0
         while not self._ended:
             left = end - at
             if left < 2:
@@ -345,6 +362,10 @@ class WebSocket(asyncio.BufferedProtocol):
             if stop > end:
                 self._keep(data[at:], stop - at)
                 return
+            if frames == FRAMES_PER_TURN:
+                self._yield(data[at:])
+                return
+            frames += 1
             payload = _unmask(data[start:stop], data[start - 4 : start])
             at = stop
             if first == _FIN | _TEXT and self._fragments is None:
@@ -354,6 +375,21 @@ class WebSocket(asyncio.BufferedProtocol):
                 self._take(first, payload)
             if at == end:
                 return
+
+    def _yield(self, rest: memoryview) -> None:
+        """Go on with the rest when all others had their turn."""
+        self._rest = bytearray(rest)
+        self._yielded = True
+        self._read_or_not()
+        self._reactor.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        rest, self._rest = self._rest, None
+        self._yielded = False
+        assert rest is not None
+        self._parse(memoryview(rest))
+        if not self._yielded:
+            self._read_or_not()
 
     def _keep(self, rest: memoryview, needed: int) -> None:
         self._needed = needed

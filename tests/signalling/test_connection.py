@@ -5,10 +5,11 @@ import contextlib
 import gc
 import json
 import time
+from dataclasses import replace
 
 import pytest
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 
 from signalling.bus import MemoryBus
 from signalling.connection import MAX_EARLY_MESSAGES, Connection
@@ -185,6 +186,22 @@ async def test_handshakes_of_an_address_are_counted(start):
     with pytest.raises(InvalidStatus, match="429"):
         async with client(server):
             pass
+
+
+async def test_who_goes_on_knocking_is_not_answered_and_open_connections_stay(start):
+    limits = rates(**{"address.handshake": Limit(0.01, 2)})
+    server = await start(limits=replace(limits, refusals=Limit(0.01, 1)))
+    async with member(server, "viewer") as inside:
+        async with client(server):
+            pass
+        with pytest.raises(InvalidStatus, match="429"):
+            async with client(server):
+                pass
+        with pytest.raises((ConnectionError, InvalidMessage)):
+            async with client(server):
+                pass
+        await inside.send(Ping(1.0))
+        assert await inside.receive() == Pong(1.0)
 
 
 # What takes time --------------------------------------------------------------------------------

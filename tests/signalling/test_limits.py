@@ -7,6 +7,7 @@ import pytest
 from signalling.limits import (
     RATES,
     Backoff,
+    Hush,
     Limit,
     Limits,
     Occupancy,
@@ -112,6 +113,22 @@ def test_a_flood_of_addresses_is_kept_within_bounds():
             backoff.fail(f"k{number}", 0.0)
     assert len(backoff) == 50
     assert len(backoff._until) <= 50
+
+
+def test_who_is_refused_too_often_is_told_so_at_a_rate_and_no_more():
+    hush = Hush(Limits(refusals=Limit(8, 4), max_keys=2))
+    for _ in range(4):
+        assert not hush.covers("a", 0.0)
+        hush.refused("a", 0.0)
+    assert hush.covers("a", 0.12)
+    assert not hush.covers("b", 0.0)
+    assert not hush.covers("a", 0.13)
+    hush.refused("a", 0.13)
+    assert hush.covers("a", 0.13)
+    for key in ("b", "c", "d"):
+        for _ in range(4):
+            hush.refused(key, 1.0)
+    assert [hush.covers(key, 1.0) for key in "bcd"] == [False, True, True]  # the oldest is gone
 
 
 def test_occupancy_counts_those_that_are_there():

@@ -10,6 +10,7 @@ from websockets.streams import StreamReader
 
 from signalling.http11 import parse_request
 from signalling.websocket import (
+    FRAMES_PER_TURN,
     HIGH_WATER_BYTES,
     MAX_FRAGMENTS,
     Reactor,
@@ -27,6 +28,7 @@ class Transport:
         self.written = b""
         self.writes = 0
         self.held = 0
+        self.reading = True
         self.closing = self.aborted = False
 
     def write(self, data):
@@ -42,6 +44,12 @@ class Transport:
 
     def set_protocol(self, protocol):
         pass
+
+    def pause_reading(self):
+        self.reading = False
+
+    def resume_reading(self):
+        self.reading = True
 
     def is_closing(self):
         return self.closing
@@ -170,6 +178,43 @@ async def test_fragments_are_put_together_and_control_frames_pass_between_them()
     assert await client.sent() == [Frame(Opcode.PONG, b"p", True)]
 
 
+async def test_who_sends_much_at_once_lets_others_have_their_turn():
+    client = Client()
+    texts = [b"%d" % n for n in range(3 * FRAMES_PER_TURN + 1)]
+    client.feed(*map(text, texts[:-1]))
+    assert len(client.messages) == FRAMES_PER_TURN
+    assert not client.transport.reading
+    client.socket.pause_reading()
+    client.feed(text(texts[-1]))  # had been read already
+    for turn in (2, 3):
+        await asyncio.sleep(0)
+        assert len(client.messages) == turn * FRAMES_PER_TURN
+    await asyncio.sleep(0)
+    assert client.messages == [(payload, True) for payload in texts]
+    assert not client.transport.reading  # its receiver has not enough
+    client.socket.resume_reading()
+    assert client.transport.reading
+
+
+async def test_whose_turn_has_ended_is_read_from_again_when_all_is_taken_in():
+    client = Client()
+    client.feed(*[text(b"x")] * (FRAMES_PER_TURN + 1), raw(text(b"whole"))[:-1])
+    client.socket.resume_reading()
+    assert not client.transport.reading
+    await asyncio.sleep(0)
+    assert client.transport.reading
+    client.feed(raw(text(b"whole"))[-1:])
+    assert len(client.messages) == FRAMES_PER_TURN + 2
+
+
+async def test_nothing_is_taken_in_of_who_ended_before_its_turn():
+    client = Client()
+    client.feed(*[text(b"x")] * (FRAMES_PER_TURN + 1))
+    client.socket.connection_lost(None)
+    await asyncio.sleep(0)
+    assert len(client.messages) == FRAMES_PER_TURN
+
+
 async def test_a_ping_that_is_too_much_is_not_answered():
     client = Client()
     client.answers_pings = False
@@ -204,6 +249,8 @@ async def test_a_ping_that_is_too_much_is_not_answered():
 async def test_what_breaks_the_protocol_ends_the_connection(frames, code):
     client = Client()
     client.feed(*frames, text(b"later"))
+    for _ in range(len(frames) // FRAMES_PER_TURN):
+        await asyncio.sleep(0)
     last = (await client.sent())[-1]
     assert (last.opcode, Close.parse(last.data).code) == (Opcode.CLOSE, code)
     assert (b"later", True) not in client.messages
