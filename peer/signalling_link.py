@@ -43,6 +43,9 @@ FINAL: frozenset[ErrorCode] = frozenset(
 )
 """Errors that end a connection for good, where the server's word on trying again got lost."""
 
+UNANSWERED = 1011
+"""The close code that our side sends after a ping without an answer: the library's."""
+
 _ELSEWHERE: frozenset[ErrorCode] = frozenset({"shutting-down", "internal", "timeout", "room-full"})
 """Errors that another server may not have."""
 
@@ -117,11 +120,13 @@ class End:
     retry: bool
     """Trying again may help, ``after_s`` seconds from now at the earliest."""
     after_s: float = 0.0
+    silent: bool = False
+    """The server has answered no heartbeat."""
 
     @property
     def elsewhere(self) -> bool:
         """Another server may do better."""
-        return self.code in _ELSEWHERE
+        return self.silent or self.code in _ELSEWHERE
 
 
 def end_of(closed: ConnectionClosed, refusal: Error | None) -> End:
@@ -133,7 +138,10 @@ def end_of(closed: ConnectionClosed, refusal: Error | None) -> End:
     text = f"the server closed the connection ({code})" if code else "the connection broke"
     if closed.rcvd_then_sent is False:
         text = "another connection is wanted"
-    return End(code, text, retry=code not in FINAL)
+    silent = closed.rcvd is None and closed.sent is not None and closed.sent.code == UNANSWERED
+    if silent:
+        text = "the server has fallen silent"
+    return End(code, text, retry=code not in FINAL, silent=silent)
 
 
 def _os_error_text(error: OSError) -> str:

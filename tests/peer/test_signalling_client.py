@@ -742,6 +742,35 @@ async def test_who_is_refused_by_one_server_asks_no_other() -> None:
             await _drain(aiter(me))
 
 
+async def test_a_server_that_falls_silent_is_left_for_another() -> None:
+    """At once: the silent one would be waited for until the session is over."""
+
+    async def fall_silent(socket: ServerConnection) -> None:
+        await admit(socket)
+        socket.transport.pause_reading()
+        await over.wait()
+        socket.transport.abort()
+
+    async def stay(socket: ServerConnection) -> None:
+        await admit(socket)
+        await socket.wait_closed()
+
+    over, time = asyncio.Event(), Time()
+    async with (
+        server(fall_silent) as one,
+        server(stay) as two,
+        client(one, time, other_urls=(two,), ping_interval_s=0.1) as me,
+    ):
+        messages = aiter(me)
+        try:
+            assert isinstance(await anext(messages), Welcome)
+            assert isinstance(await anext(messages), Welcome)
+        finally:
+            over.set()
+        assert me.url == two
+        assert len(time.slept) == 1
+
+
 async def test_a_full_server_is_left_for_another() -> None:
     async def refuse(socket: ServerConnection) -> None:
         await receive(socket)
