@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 
 WEBSOCKET_PATH = "/ws"
 
+ORIGIN_LOG_S = 60.0
+"""How often a page of another origin is logged: anybody can send as many as they like."""
+
 
 class Site:
     """The connections of one server and what they are answered."""
@@ -41,6 +44,7 @@ class Site:
         self._health = health
         self._files = files
         self._addresses = Occupancy(settings.limits.max_connections_per_address)
+        self._origin_logged_at = -math.inf
         self._hush = Hush(settings.limits)
         self._date = (0, "")
 
@@ -146,7 +150,7 @@ class Site:
             return Response.words(HTTPStatus.UPGRADE_REQUIRED, text, *fields)
         if not self._origin_allowed(request, peer):
             self._services.metrics.refused("origin")
-            log.warning("refused a WebSocket from a page of another origin")
+            self._log_origin(request)
             text = "This page's origin may not connect here: see the setting 'origins'."
             return Response.words(HTTPStatus.FORBIDDEN, text)
         if self._health.draining:
@@ -180,7 +184,8 @@ class Site:
 
         when_closed = partial(self._left, peer, address if behind_proxy else None)
         # A client that offers no subprotocol, or others, is let in all the same.
-        offered = request.has_token("sec-websocket-protocol", SUBPROTOCOL)
+        offers = ",".join(request.get_all("sec-websocket-protocol")).split(",")
+        offered = SUBPROTOCOL in (offer.strip() for offer in offers)  # their case counts
         return Upgrade(
             key,
             partial(self._accept, address, when_closed),
@@ -215,6 +220,17 @@ class Site:
             return False
         host = request.host
         return bool(host) and _authority(scheme, authority) == _authority(scheme, host)
+
+    def _log_origin(self, request: Request) -> None:
+        now = self._services.now()
+        if now - self._origin_logged_at >= ORIGIN_LOG_S:
+            self._origin_logged_at = now
+            log.warning(
+                "refused a WebSocket from a page of another origin, %.100s: see the setting"
+                " 'origins' (more are counted, not logged, for %.0f s)",
+                ascii(", ".join(request.get_all("origin"))),
+                ORIGIN_LOG_S,
+            )
 
 
 def _later(status: HTTPStatus, text: str, wait_s: float) -> Response:

@@ -357,6 +357,8 @@ async def test_one_message_that_does_not_leave_in_time_drops_its_client(start):
         (None, None),
         ([SUBPROTOCOL], SUBPROTOCOL),
         (["other"], None),
+        ([SUBPROTOCOL.upper()], None),  # not what was offered (RFC 6455 section 4.2.2)
+        ([f"{SUBPROTOCOL}.1"], None),
         (["o", SUBPROTOCOL], SUBPROTOCOL),
     ],
 )
@@ -395,6 +397,22 @@ async def test_only_our_own_pages_and_those_that_are_listed_may_connect(start, o
         async with client(server, origin=origin):
             pass
     assert caught.value.response.status_code == 403
+
+
+async def test_pages_of_other_origins_are_logged_now_and_then(start, caplog):
+    """Whoever sends them could fill the disk with lines."""
+    server = await start()
+    now = 0.0
+    server._services.now = lambda: now
+    for now in (1000.0, 1001.0, 1059.0, 1060.0, 1061.0, 1119.0):
+        answer = await upgrade(server, Origin=f"https://{now:.0f}.example/{'é' * 200}")
+        assert answer.startswith("HTTP/1.1 403 ")
+    logged = [message for message in caplog.messages if "another origin" in message]
+    assert [message.partition("https://")[2][:12] for message in logged] == [
+        "1000.example",
+        "1060.example",
+    ]
+    assert all(message.isascii() and len(message) < 250 for message in logged)
 
 
 async def test_a_proxy_may_leave_the_default_port_out(server):
