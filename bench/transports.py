@@ -1,11 +1,15 @@
-"""Relaying 256-byte messages over WebSockets: the server's own transport, and the libraries'.
+"""The server's own transports beside the libraries': WebSockets, and scripts run by Redis.
 
-Each is the least server (`bench/signals/relays.py`): no rooms, no JSON. `…relay_us` is the server's
-CPU time for each message from one client to another, one message at a time on each of 16
-connections; `…burst_us` with eight on their way on each. `…idle_kib` is what one more connection
-that says nothing costs in resident memory. asyncio's own event loop.
+256-byte messages are relayed over WebSockets by the least server (`bench/signals/relays.py`): no
+rooms, no JSON. `…relay_us` is the server's CPU time for each message from one client to another,
+one message at a time on each of 16 connections; `…burst_us` with eight on their way on each.
+`…idle_kib` is what one more connection that says nothing costs in resident memory. asyncio's own
+event loop.
 
---against picows,websockets: those libraries in the same run.
+`…script_us` is a server's CPU time for a script that Redis runs, one at a time, with as many
+arguments as an event of a room has, and for its answer.
+
+--against picows,websockets,redis-py: those libraries in the same run, in what they do.
 """
 
 from __future__ import annotations
@@ -17,6 +21,8 @@ import sys
 
 from bench.common.report import Report, alternate, parse_options
 from bench.common.tools import Process
+from bench.signals.inside import redis_server
+from bench.signals.scripts import script_cpu_us
 
 SIZE = 256
 CONNECTIONS = 16
@@ -33,7 +39,9 @@ def main() -> int:
     """Run it. Returns the exit status."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    options = parse_options("transports", __doc__ or "", contenders=("picows", "websockets"))
+    options = parse_options(
+        "transports", __doc__ or "", contenders=("picows", "websockets", "redis-py")
+    )
     seconds = 1.0 if options.quick else 3.0
     report = Report("transports", options, {"bytes": SIZE, "connections": CONNECTIONS})
     names = ("ours", *options.against)
@@ -46,6 +54,16 @@ def main() -> int:
 
 
 def _measure(name: str, seconds: float) -> dict[str, float]:
+    found = {}
+    if name in ("ours", "redis-py"):
+        with redis_server() as redis:
+            found["script_us"] = asyncio.run(script_cpu_us(name, redis.url, seconds))
+    if name != "redis-py":
+        found |= _relay(name, seconds)
+    return found
+
+
+def _relay(name: str, seconds: float) -> dict[str, float]:
     command = (sys.executable, "-m", "bench.signals.relays", name)
     with Process(*command, stdin=True) as server:
         port = int(server.expect("port"))

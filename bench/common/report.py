@@ -33,7 +33,7 @@ from bench.common.targets import TARGETS
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "bench" / "results"
 FOREIGN_LIMIT = 0.10
-CONTENDERS = ("gcc", "aiortc", "chromium", "picows", "websockets")
+CONTENDERS = ("gcc", "aiortc", "chromium", "picows", "websockets", "redis-py")
 
 Better = Literal["lower", "higher"]
 A = TypeVar("A")

@@ -1,8 +1,8 @@
 """One connection to a Redis, in RESP2: commands one behind the other, or the messages of channels.
 
-Every message between servers passes here twice. redis-py, which lends out a connection for each
-command and wakes a task for each part of an answer, took a third of its way; where Redis is and
-what becomes of its keys when that changes stays redis-py's affair, in :mod:`.client`.
+Every message between servers passes here twice, and redis-py lends out a connection for each
+command and wakes a task for each part of an answer (``python -m bench.transports --against
+redis-py``). Where Redis is, and which node has a key, stays redis-py's affair, in :mod:`.client`.
 
 An answer that does not come ends the connection, with all that wait on it.
 """
