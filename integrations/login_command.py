@@ -112,8 +112,8 @@ def _parser(name: str, description: str) -> argparse.ArgumentParser:
 
 def _run(name: str, work: Coroutine[Any, Any, None]) -> int:
     try:
-        asyncio.run(until_interrupted(work))
+        interrupted = asyncio.run(until_interrupted(work))
     except LoginError as error:
         print(f"playcast {name}: {error}", file=sys.stderr)
         return 1
-    return 0
+    return 130 if interrupted else 0

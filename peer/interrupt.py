@@ -9,8 +9,11 @@ from collections.abc import Coroutine
 from typing import Any
 
 
-async def until_interrupted(work: Coroutine[Any, Any, None]) -> None:
-    """Run until it is done, or Ctrl-C, SIGTERM or SIGHUP, which end it by cancelling it."""
+async def until_interrupted(work: Coroutine[Any, Any, None]) -> bool:
+    """Run until it is done, or Ctrl-C, SIGTERM or SIGHUP, which end it by cancelling it.
+
+    Returns whether it was cancelled.
+    """
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -21,3 +24,4 @@ async def until_interrupted(work: Coroutine[Any, Any, None]) -> None:
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await running
+    return running.cancelled()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import socket
 import ssl
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -106,7 +108,7 @@ async def open_link(url: str, settings: SignallingClientSettings) -> ClientConne
     except TimeoutError as error:
         raise Lost(f"{url} does not answer", elsewhere=True) from error
     except OSError as error:
-        text = f"cannot reach {url}: {_os_error_text(error)}"
+        text = f"cannot reach {url}: {words_of(error)}"
         raise Lost(text, elsewhere=True) from error
 
 
@@ -144,6 +146,15 @@ def end_of(closed: ConnectionClosed, refusal: Error | None) -> End:
     return End(code, text, retry=code not in FINAL, silent=silent)
 
 
-def _os_error_text(error: OSError) -> str:
-    # asyncio's own text of a refused connection is "Connect call failed ('127.0.0.1', 8080)".
-    return os.strerror(error.errno) if error.errno else str(error)
+def words_of(error: OSError) -> str:
+    """Why a connection has not come about, in the system's words."""
+    if isinstance(error, socket.gaierror):
+        return error.strerror or "there is no such name"
+    if isinstance(error, ssl.SSLError):
+        return f"it speaks no TLS that we do ({error.reason or error})"
+    if error.errno:
+        # asyncio's own text of a refused connection is "Connect call failed ('127.0.0.1', 8080)".
+        return os.strerror(error.errno)
+    # A name with several addresses: its text has a sentence for each, and no number of its own.
+    numbers = dict.fromkeys(map(int, re.findall(r"\[Errno (\d+)\]", str(error))))
+    return ", ".join(map(os.strerror, numbers)) or str(error)

@@ -57,8 +57,9 @@ class UsageError(Exception):
 def run_view(options: argparse.Namespace) -> int:
     """View until the host ends the stream, Ctrl-C, or what the options say."""
     try:
-        link = _check(options)
-        asyncio.run(until_interrupted(_View(options, link).run()))
+        view = _View(options, _check(options))
+        if asyncio.run(until_interrupted(view.run())) and not view.pictured:
+            raise ViewingError("no picture had come when it was ended")
     except UsageError as error:
         print(f"playcast view: error: {error}", file=sys.stderr)
         return 2
@@ -120,7 +121,8 @@ class _View:
         self._failure: BaseException | None = None
         self._recorder: Recorder | None = None
         self._window: PictureWindow | None = None
-        self._pictured = False
+        self.pictured = False
+        """There was a picture."""
         self._reported_ns = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._status: Face[Viewed]
@@ -165,7 +167,10 @@ class _View:
             stack.push_async_callback(self._viewing.close)
             stack.push_async_callback(self._end_tasks)
             self._status.started(ViewScript(self._link.page, self._link.room))
-            await self._view()
+            try:
+                await self._view()
+            finally:
+                self.pictured = self.pictured or self._viewing.seen
 
     async def _view(self) -> None:
         """Raises what ended it, unless that is an end as wished."""
@@ -182,7 +187,7 @@ class _View:
         try:
             done = self._spawn(self._wait_done())
             await asyncio.wait({viewing, done}, return_when=asyncio.FIRST_COMPLETED)
-            pictured = self._pictured or self._viewing.seen
+            pictured = self.pictured or self._viewing.seen
             if pictured and clock_ns() - self._reported_ns > LAST_REPORT_NS:
                 self._show_report()
             if self._failure is not None:
@@ -228,7 +233,7 @@ class _View:
         assert connection.offer.video is not None
         if self._recorder is not None:
             self._recorder.attach(connection.track, connection.offer.video.codec)
-        if self._window is not None or (self._options.snapshot and not self._pictured):
+        if self._window is not None or (self._options.snapshot and not self.pictured):
             self._spawn(self._take_pictures(connection.track))
 
     async def _take_pictures(self, track: ReceivedTrack) -> None:
@@ -239,9 +244,9 @@ class _View:
         try:
             while True:
                 picture = await track.recv_picture()
-                if self._options.snapshot and not self._pictured:
+                if self._options.snapshot and not self.pictured:
                     self._take_snapshot(picture)
-                self._pictured = True
+                self.pictured = True
                 if self._window is None:
                     return
                 self._window.show(picture)

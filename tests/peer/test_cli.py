@@ -373,16 +373,25 @@ async def test_ctrl_c_while_starting_is_clean_too() -> None:
     assert "Traceback" not in said
 
 
-@pytest.fixture
-async def hanging() -> AsyncIterator[int]:
-    """The port of something that takes connections and never says anything."""
+class Hanging:
+    """Takes connections and never says anything."""
 
-    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self) -> None:
+        self.port = 0
+        self.taken = asyncio.Event()
+
+    async def hold(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.taken.set()
         await reader.read()
         writer.close()
 
-    async with await asyncio.start_server(hold, "127.0.0.1", 0) as server:
-        yield server.sockets[0].getsockname()[1]
+
+@pytest.fixture
+async def hanging() -> AsyncIterator[Hanging]:
+    hanging = Hanging()
+    async with await asyncio.start_server(hanging.hold, "127.0.0.1", 0) as server:
+        hanging.port = server.sockets[0].getsockname()[1]
+        yield hanging
 
 
 @asynccontextmanager
@@ -399,19 +408,19 @@ async def interrupted(*words: str, when: bytes) -> AsyncIterator[Run]:
 
 
 @pytest.mark.parametrize("source", [["--token", "a.b.c"], ["--token-command", "sleep 600"]])
-async def test_ctrl_c_while_connecting_ends_a_host(hanging: int, source: list[str]) -> None:
+async def test_ctrl_c_while_connecting_ends_a_host(hanging: Hanging, source: list[str]) -> None:
     words = ("host", "--source", "pattern", "--size", "320x180", "--bind", "127.0.0.1")
-    server = ("--signalling", f"ws://127.0.0.1:{hanging}/ws")
+    server = ("--signalling", f"ws://127.0.0.1:{hanging.port}/ws")
     async with interrupted(*words, *server, *source, when=b"Streaming") as run:
         pass
     assert run.process.returncode == 0
 
 
-async def test_ctrl_c_while_connecting_ends_a_viewer(hanging: int) -> None:
-    link = f"http://127.0.0.1:{hanging}/#room=play&token=a.b.c"
+async def test_ctrl_c_while_connecting_ends_a_viewer(hanging: Hanging) -> None:
+    link = f"http://127.0.0.1:{hanging.port}/#room=play&token=a.b.c"
     async with interrupted("view", link, when=b"Viewing") as run:
         pass
-    assert run.process.returncode == 0
+    assert run.process.returncode == 1, "there was no picture"
 
 
 async def test_ctrl_c_while_waiting_ends_a_viewer() -> None:
@@ -423,14 +432,23 @@ async def test_ctrl_c_while_waiting_ends_a_viewer() -> None:
         link = f"{page}#room=play&token={token}"
         async with interrupted("view", link, when=b"there is no host") as run:
             pass
-        assert run.process.returncode == 0
+        assert run.process.returncode == 1
         await server.end()
     async with playcast(*PATTERN, "--policy", "approval") as host:
         link = (await host.links())["watch"]
         async with interrupted("view", link, when=b"asked to let you in") as run:
             pass
-        assert run.process.returncode == 0
+        assert run.process.returncode == 1
         await host.end()
+
+
+async def test_ctrl_c_during_a_login_is_no_login(hanging: Hanging) -> None:
+    """``playcast login … && playcast host --login`` must not go on."""
+    async with playcast("login", f"http://127.0.0.1:{hanging.port}", "--client-id", "x") as run:
+        await hanging.taken.wait()
+        status, said = await run.end()
+    assert status == 130
+    assert "Traceback" not in said
 
 
 async def test_ctrl_c_in_the_middle_of_an_examination_is_clean() -> None:
