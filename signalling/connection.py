@@ -3,7 +3,7 @@
 There is no task for a connection. A message is handled in the callback that brings it; what has to
 wait for somebody else (a token's verification, joining, a bus that is elsewhere) runs as a task,
 and what comes meanwhile stays in the inbox, so that a client's messages are handled one after the
-other. A single timer wakes the connection at its next deadline.
+other. Whether the client is still there is watched by :mod:`.liveness`.
 
 The connection ends in one of three ways: the client goes, :meth:`Connection.close` is called (the
 error is sent, then the close frame with its code), or it is dropped. In each its room hears of it
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import secrets
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -24,11 +23,11 @@ import msgspec
 from structlog.contextvars import bind_contextvars
 
 from .bus import BusUnavailable
-from .deadlines import Deadlines
 from .entrance import Entrance, Refusal, join_of
 from .identity import Identity
 from .jwks import KeysUnavailable
 from .limits import MessageKind, take
+from .liveness import Liveness
 from .messages import (
     CLOSE_CODES,
     MAX_HELLO_BYTES,
@@ -51,7 +50,6 @@ from .messages import (
     RoomRequest,
     ServerMessage,
     TokenAccepted,
-    TokenExpiring,
     Trace,
     Welcome,
     decode_client,
@@ -85,9 +83,7 @@ class Connection:
     """One client. Implements :class:`.switchboard.Client` and :class:`.websocket.Receiver`."""
 
     __slots__ = (
-        "_blocked_left",
         "_buckets",
-        "_deadlines",
         "_ended",
         "_entrance",
         "_hello",
@@ -95,9 +91,8 @@ class Connection:
         "_inbox",
         "_inbox_bytes",
         "_leave_reason",
+        "_liveness",
         "_offences_full_at",
-        "_ping_sent_at",
-        "_pings",
         "_secret",
         "_services",
         "_traceparent",
@@ -106,7 +101,6 @@ class Connection:
         "_worker",
         "link",
         "role",
-        "rtt_s",
     )
 
     def __init__(
@@ -120,9 +114,6 @@ class Connection:
         ``when_closed`` is called when the connection is gone.
         """
         self.link = secrets.token_urlsafe(9)
-        self.rtt_s = math.nan
-        """The last round trip to the client, in seconds."""
-
         self._services = services
         self._websocket = websocket
         websocket.take_up_to(MAX_HELLO_BYTES)
@@ -140,13 +131,8 @@ class Connection:
         self._inbox_bytes = 0
         self._buckets: dict[MessageKind, float] = {}
         self._offences_full_at = 0.0
-        self._pings = 0
-        self._ping_sent_at = math.inf
-        self._blocked_left = 0
-        self._deadlines = Deadlines(services.now, self._wake)
-        self._deadlines.pong = services.now() + services.settings.hello_timeout_s
         services.came(self)
-        self._deadlines.arm()
+        self._liveness = Liveness(services, websocket, self)
 
     @property
     def _log(self) -> logging.LoggerAdapter[logging.Logger]:
@@ -166,6 +152,11 @@ class Connection:
         """Whether the client is in a room, or on its way into one."""
         return self._hello is not None
 
+    @property
+    def rtt_s(self) -> float:
+        """The last round trip to the client, in seconds; NaN before the first."""
+        return self._liveness.rtt_s
+
     # What others want of this client: see switchboard.Client -------------------------------------
 
     def deliver(self, frame: bytes) -> None:
@@ -175,8 +166,8 @@ class Connection:
         websocket = self._websocket
         if not websocket.send(frame):
             self._too_slow()
-        elif websocket.blocked and self._deadlines.stalled == math.inf:
-            self._watch_stall()
+        elif websocket.blocked:
+            self._liveness.blocked()
 
     def send(self, message: ServerMessage) -> None:
         """Queue ``message``."""
@@ -225,7 +216,7 @@ class Connection:
 
     def probe(self) -> None:
         if not self._ended:
-            self._ping(self._services.settings.probe_timeout_s)
+            self._liveness.ping(self._services.settings.probe_timeout_s)
 
     # What the client does: see websocket.Receiver ------------------------------------------------
 
@@ -258,17 +249,11 @@ class Connection:
         return not self._ended
 
     def ponged(self, payload: bytes) -> None:
-        if self._ping_sent_at == math.inf or payload != self._pings.to_bytes(4, "big"):
-            # Nobody asked for it: costs as much as a ping.
+        if not self._liveness.ponged(payload):
+            # Costs as much as a ping.
             now = self._services.now()
             if wait := self._take("ping", now):
                 self._refuse("ping", wait, now)
-            return
-        self.rtt_s = self._services.now() - self._ping_sent_at
-        self._services.metrics.rtt(self.rtt_s)
-        self._ping_sent_at = math.inf
-        if self._hello is not None:
-            self._deadlines.pong = math.inf
 
     def closed(self, code: int) -> None:
         self._end()
@@ -408,9 +393,7 @@ class Connection:
         services.rooms.enter(hello.room)
         self._hello, self._identity, self.role = hello, identity, role
         self._websocket.take_up_to(MAX_MESSAGE_BYTES)
-        self._deadlines.pong = math.inf
-        self._deadlines.ping = services.now() + services.settings.ping_interval_s
-        self._expect_token_end(identity)
+        self._liveness.entered(identity)
 
     async def _renew(self, token: str) -> None:
         hello, identity = self._hello, self._identity
@@ -421,8 +404,8 @@ class Connection:
         if self._ended:
             return
         self._identity = fresh
-        self._expect_token_end(fresh)
-        self.send(TokenAccepted(self._deadlines.token_left_s()))
+        self._liveness.renewed(fresh)
+        self.send(TokenAccepted(self._liveness.token_left_s()))
 
     def _record_spans(self, trace: Trace) -> None:
         services = self._services
@@ -466,66 +449,12 @@ class Connection:
             text = "you send too much: wait a little"
             self.send(Error("rate-limited", text, True, request, round(wait, 3)))
 
-    def _watch_stall(self) -> None:
-        self._blocked_left = self._websocket.unwritten_bytes
-        self._deadlines.stalled = self._services.now() + self._services.settings.write_timeout_s
-        self._deadlines.arm()
-
     def _too_slow(self) -> None:
         """It gets what is on its way, and the reason; the rest is forgotten."""
         self._services.metrics.dropped("slow")
         self._websocket.discard()
         text = "you read too slowly: what was said has been missed"
         self.close(Error("too-slow", text, retry=True))
-
-    # Deadlines -----------------------------------------------------------------------------------
-
-    def _wake(self) -> None:
-        services, now = self._services, self._services.now()
-        settings = services.settings
-        if now >= self._deadlines.token:
-            text = "the token has expired: get a new one and join again"
-            self.close(Error("token-expired", text))
-        elif now >= self._deadlines.pong:
-            if self._hello is None:
-                self._fail("timeout", "no hello came in time", retry=True)
-            else:
-                self._drop("idle", "did not answer a ping")
-        elif now >= self._deadlines.stalled:
-            self._look_at_stall(now)
-        if self._ended:
-            return
-        if now >= self._deadlines.notice:
-            self._deadlines.notice = math.inf
-            self.send(TokenExpiring(self._deadlines.token_left_s()))
-        if now >= self._deadlines.ping:
-            self._deadlines.ping = now + settings.ping_interval_s
-            if self._deadlines.pong == math.inf:
-                self._ping(settings.ping_timeout_s)
-        self._deadlines.arm()
-
-    def _look_at_stall(self, now: float) -> None:
-        left = self._websocket.unwritten_bytes
-        if not self._websocket.blocked:
-            self._deadlines.stalled = math.inf
-        elif left < self._blocked_left:
-            self._blocked_left = left
-            self._deadlines.stalled = now + self._services.settings.write_timeout_s
-        else:
-            self._drop("slow", "reads too slowly")
-
-    def _ping(self, timeout_s: float) -> None:
-        now = self._services.now()
-        self._pings = (self._pings + 1) % 2**32
-        self._ping_sent_at = now
-        self._deadlines.pong = min(self._deadlines.pong, now + timeout_s)
-        self._websocket.ping(self._pings.to_bytes(4, "big"))
-        self._deadlines.arm()
-
-    def _expect_token_end(self, identity: Identity) -> None:
-        left_s = max(0.0, identity.expires_at - self._services.unix_time())
-        self._deadlines.expect_token_end(left_s, self._services.settings.token_notice_s)
-        self._deadlines.arm()
 
     # The end -------------------------------------------------------------------------------------
 
@@ -541,7 +470,8 @@ class Connection:
         self._services.metrics.internal_error()
         self._fail("internal", "the server made a mistake", retry=True)
 
-    def _drop(self, reason: str, why: str) -> None:
+    def drop(self, reason: str, why: str) -> None:
+        """See :meth:`.liveness.Watched.drop`."""
         self._log.info("dropped link=%s: it %s", self.link, why)
         self._services.metrics.dropped(reason)
         self._end()
@@ -553,7 +483,7 @@ class Connection:
             return
         self._ended = True
         self._inbox = None
-        self._deadlines.close()
+        self._liveness.end()
         if self._worker is None and self._hello is not None:
             self._services.run(self._leave())
 
