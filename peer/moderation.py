@@ -35,7 +35,7 @@ class Moderation:
         await self._ask(messages.Unban(subject))
 
     async def promote(self, peer: PeerId, role: Role) -> None:
-        """Make someone a viewer, a player or a moderator, for as long as they are there."""
+        """Make someone a viewer, a player or a moderator, until the room ends."""
         await self._ask(messages.Promote(peer, role))
 
     async def grant_control(

@@ -26,7 +26,7 @@ from .messages import (
     Role,
     RoomSettings,
 )
-from .rooms import admission, handover, history, requests
+from .rooms import admission, handover, history, requests, rulings
 from .rooms.permissions import (
     CAPABILITIES,
     MAY_ACT_ON,
@@ -126,8 +126,11 @@ def _sizes() -> str:
         ("messages of a room that are kept for who comes back", history.MAX_MESSAGES),
         ("… and their size, bytes", history.MAX_SIZE),
         ("who waits to be let in, of a room", admission.MAX_WAITING),
+        ("… of one user; and of one user in a room with a capacity", admission.MAX_PLACES),
         ("who waits for one control", handover.MAX_QUEUE),
+        ("… of one invitation; of one user it is 1", handover.MAX_QUEUE_OF_INVITATION),
         ("who is kept out, of a room", requests.MAX_BANS),
+        ("of whom a room keeps what was decided of them", rulings.MAX_RULINGS),
         ("connections of a server", limits.max_connections),
         ("… of one address", limits.max_connections_per_address),
         ("… of one user, in rooms", limits.max_connections_per_user),

@@ -12,7 +12,8 @@ from .fields import Capability, Control, Duration, PeerId, Sentence
 
 class ControlRequest(Request, tag="control-request", frozen=True):
     """I would like to have this control: given at once where the room's policy lets it, else
-    queued. :class:`Done` says that it was taken in; :class:`Controls` says what came of it.
+    queued, once for all sessions of a user. :class:`Done` says that it was taken in;
+    :class:`Controls` says what came of it.
     """
 
     control: Control
@@ -55,7 +56,7 @@ class ControlTake(Request, tag="control-take", frozen=True):
 
 
 class Grant(Request, tag="grant", frozen=True):
-    """The host or its staff lets someone do more."""
+    """The host or its staff lets someone do more, also when they come anew."""
 
     peer: PeerId
     capability: Capability
@@ -63,7 +64,9 @@ class Grant(Request, tag="grant", frozen=True):
 
 
 class Revoke(Request, tag="revoke", frozen=True):
-    """The host or its staff takes a permission back, whatever it came from."""
+    """The host or its staff takes a permission back, whatever it came from, also from who comes
+    anew.
+    """
 
     peer: PeerId
     capability: Capability
@@ -74,7 +77,7 @@ class Permission(Struct, forbid_unknown_fields=True, frozen=True):
 
     capability: Capability
     until: float | None = None
-    """Unix time in seconds; ``None``: as long as the member is there."""
+    """Unix time in seconds; ``None``: until it is taken back."""
 
 
 class Permissions(RoomMessage, tag="permissions", frozen=True):

@@ -84,7 +84,9 @@ class Admit(Request, tag="admit", frozen=True):
 
 
 class Promote(Request, tag="promote", frozen=True):
-    """Make someone a viewer, a player or a moderator, for as long as they are here."""
+    """Make someone a viewer, a player or a moderator, until the room ends: also when they come
+    anew.
+    """
 
     peer: PeerId
     role: Role

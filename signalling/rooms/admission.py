@@ -16,6 +16,10 @@ from .refusal import Refusal
 MAX_WAITING = 256
 """How many may wait to be let in."""
 
+MAX_PLACES = 2
+"""How many sessions of one user may wait, and how many may be in a room with a capacity. Those who
+came by one invitation share a subject, and each has a place of their own."""
+
 ADMITTING: Mapping[Policy, frozenset[Mark]] = {
     "open": frozenset(),
     "link": frozenset({"link", "invite"}),
@@ -34,6 +38,10 @@ _WANTED: Mapping[Policy, str] = {
     "invite": "it is for those with an invitation",
 }
 
+_TOO_MANY = (
+    f"you are here {MAX_PLACES} times already, or wait to be let in: close another window first"
+)
+
 
 def judge(
     join: Join,
@@ -43,9 +51,14 @@ def judge(
     host_subject: str | None,
     guests: int,
     waiting: int,
+    places: int,
     now: float,
 ) -> Literal["in", "waits"]:
-    """Whether a guest may come in, or waits for the host's word. Raises :class:`.Refusal`."""
+    """Whether a guest may come in, or waits for the host's word. Raises :class:`.Refusal`.
+
+    ``guests`` are in besides the staff, and ``places`` of all who are in or wait, the staff not
+    counted, are of the subject of ``join``.
+    """
     if join.subject == host_subject:
         return "in"
     if join.role not in UNBANNABLE:
@@ -54,12 +67,17 @@ def judge(
         return "in"
     if settings.locked:
         raise Refusal("room-locked", "the room is locked: nobody new comes in now", retry=True)
+    too_many = places >= MAX_PLACES and "invite" not in join.marks
     if settings.policy != "open" and not ADMITTING[settings.policy] & join.marks:
         if settings.policy != "approval":
             raise Refusal("not-admitted", _closed_words(settings.policy))
+        if too_many:
+            raise Refusal("conflict", _TOO_MANY, retry=True)
         if waiting >= MAX_WAITING:
             raise Refusal("room-full", "too many wait to be let in: try again later", retry=True)
         return "waits"
+    if settings.capacity and too_many:
+        raise Refusal("conflict", _TOO_MANY, retry=True)
     refuse_if_full(settings, guests)
     return "in"
 

@@ -22,7 +22,7 @@ from ..messages import (
 )
 from .delivery import Delivery
 from .effects import Announce, RoomCard
-from .handover import Change, Handover
+from .handover import Bearer, Change, Handover
 from .permissions import CAPABILITIES, STAFF
 from .roster import Roster
 from .state import Member, RoomState, Slot
@@ -86,7 +86,8 @@ class Desk:
 
     def handover(self) -> Handover:
         """The rules of handing controls over, as they are now."""
-        return Handover(self.state.slots, self.state.settings, self._may_inherit, self.state.clock)
+        state = self.state
+        return Handover(state.slots, state.settings, self._may_inherit, self._bearer, state.clock)
 
     def hand_over(
         self,
@@ -122,6 +123,10 @@ class Desk:
     def _may_inherit(self, peer: str) -> bool:
         member = self.state.members.get(peer)
         return member is not None and member.present and member.role in PLAYERS
+
+    def _bearer(self, peer: str) -> Bearer:
+        member = self.state.members[peer]
+        return Bearer(member.who, member.subject)
 
     def control(self, slot: Slot) -> ControlState:
         holder = None if slot.holder is None else self.state.members.get(slot.holder)

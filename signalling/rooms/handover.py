@@ -2,6 +2,7 @@
 
 By the room's :data:`..messages.ControlPolicy`, a control that nobody holds goes to whom the host
 gives it (``ask``), or to the first who waits (``free``, ``turns``), who has no second pad by it.
+All sessions of a user count as one who holds and waits.
 In ``turns`` the holder's time ends after ``turn_s``, but only while somebody waits. What the host
 or its staff grants is no turn: it ends when they said, or never.
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ..messages import Control, RoomSettings
 from .refusal import Refusal
@@ -19,6 +21,9 @@ from .state import Slot
 
 MAX_QUEUE = 32
 """How many may wait for one control."""
+
+MAX_QUEUE_OF_INVITATION = 8
+"""How many of them may have come by the same invitation; of a user it is one."""
 
 NOTICE_S = 5.0
 """What a holder has left at least when the first one begins to wait, in seconds."""
@@ -62,6 +67,15 @@ class Change:
             self.slots[slot.control] = slot
 
 
+class Bearer(NamedTuple):
+    """Whose session a peer is."""
+
+    who: str
+    """What counts as one: :attr:`.Member.who`."""
+
+    subject: str
+
+
 @dataclass(frozen=True)
 class Handover:
     """The rules, over ``slots`` as they are at ``now`` (seconds of Unix time).
@@ -76,6 +90,7 @@ class Handover:
     """Whether a peer may be given a control by the room itself: a player, or staff, who is there.
     """
 
+    bearer: Callable[[str], Bearer]
     now: float
 
     def request(self, control: Control, peer: str) -> Change:
@@ -89,6 +104,7 @@ class Handover:
                 raise Refusal("forbidden", text)
             if _is_pad(control) and (pad := self._pad_of(peer)) is not None:
                 raise Refusal("conflict", f"you have {pad} already: release it first")
+        self._require_place(slot, peer)
         if len(slot.queue) >= MAX_QUEUE:
             text = f"{MAX_QUEUE} others wait for {control} already: try again later"
             raise Refusal("conflict", text, retry=True)
@@ -200,6 +216,19 @@ class Handover:
                 change.end_at(slot, None)
         return self._settled(change)
 
+    def _require_place(self, slot: Slot, peer: str) -> None:
+        me = self.bearer(peer)
+        others = [self.bearer(other) for other in slot.queue]
+        if any(other.who == me.who for other in others):
+            text = f"you wait for {slot.control} already, in another window"
+            raise Refusal("conflict", text, retry=True)
+        if sum(other.subject == me.subject for other in others) >= MAX_QUEUE_OF_INVITATION:
+            text = (
+                f"{MAX_QUEUE_OF_INVITATION} with the same invitation wait for {slot.control}"
+                " already: try again later"
+            )
+            raise Refusal("conflict", text, retry=True)
+
     def _find(self, control: Control) -> Slot:
         slot = self.slots.get(control)
         if slot is None:
@@ -231,7 +260,8 @@ class Handover:
         if _is_pad(slot.control):
             for other in self.slots.values():
                 if _is_pad(other.control):
-                    change.unqueue(other, heir)
+                    for peer in self._of_same(other.queue, heir):
+                        change.unqueue(other, peer)
 
     def _next(self, slot: Slot) -> str | None:
         for peer in slot.queue:
@@ -241,9 +271,14 @@ class Handover:
 
     def _pad_of(self, peer: str) -> Control | None:
         for control, slot in self.slots.items():
-            if slot.holder == peer and _is_pad(control):
+            if _is_pad(control) and slot.holder is not None and self._of_same([slot.holder], peer):
                 return control
         return None
+
+    def _of_same(self, peers: list[str], peer: str) -> list[str]:
+        """Those of the same user as ``peer``."""
+        who = self.bearer(peer).who
+        return [other for other in peers if self.bearer(other).who == who]
 
 
 def controls_of(settings: RoomSettings) -> list[Control]:

@@ -20,6 +20,7 @@ from .desk import PLAYERS, Desk
 from .effects import Announce, Close, Greet
 from .events import Join
 from .permissions import MAY_ADDRESS, SEEN_BY, STAFF, VISIBLE
+from .rulings import abide, role_under
 from .state import Member
 
 MAX_WELCOME = 256 * 1024
@@ -40,7 +41,7 @@ class Membership(Desk):
             peer=join.link,
             link=join.link,
             subject=join.subject,
-            role=join.role,
+            role=self.role_of(join),
             token_role=join.role,
             name=join.name,
             seat=join.seat,
@@ -53,6 +54,8 @@ class Membership(Desk):
             waiting=waits,
         )
         state.window_s = max(state.window_s, member.window_s)
+        if not waits:
+            abide(member, state)
         self.roster.add(member)
         if waits:
             self.delivery.direct(member, Waiting(member.peer, state.name))
@@ -63,8 +66,11 @@ class Membership(Desk):
         return member
 
     def let_in(self, member: Member, actor: Member) -> None:
-        """Someone who waited comes in."""
-        self.roster.let_in(member)
+        """Someone who waited comes in, and what was decided meanwhile holds of them."""
+        role = role_under(self.state.rulings.get(member.subject), member.token_role)
+        self.roster.let_in(member, role)
+        abide(member, self.state)
+        self.roster.note_times(member)
         self.delivery.record("viewer.admitted", actor=actor, target=member, role=member.role)
         self._come_in(member)
 
@@ -76,8 +82,8 @@ class Membership(Desk):
         else:
             self.delivery.record("viewer.joined", target=member, role=member.role)
         self._brief(member, self._greet(member))
-        for message in state.chat:
-            self.delivery.direct(member, message)
+        for line in state.chat:
+            self.delivery.direct(member, line.message)
         self._tell_presence(member)
         host = self.roster.host
         if host is not None and host is not member:
@@ -186,9 +192,12 @@ class Membership(Desk):
         if not complete:
             self._brief(member, untold)
         self.delivery.record("viewer.returned", target=member, role=member.role)
+        role = member.role
         if member.token_role != join.role:
             member.token_role = join.role
-            self.set_role(member, join.role)
+            role = self.role_of(join)
+        if role != member.role:
+            self.set_role(member, role)
         else:
             self._tell_presence(member)
         self.hand_over(self.handover().settle(), "granted")
@@ -228,7 +237,7 @@ class Membership(Desk):
         """
         state = self.state
         state.settings, state.chosen = RoomSettings(), ()
-        state.bans, state.chat = {}, []
+        state.bans, state.rulings, state.chat = {}, {}, []
         state.told_viewers, state.told_at, state.window_s = 0, 0.0, 0.0
         self.delivery.history.forget()
         self.handover().fit()
@@ -251,6 +260,10 @@ class Membership(Desk):
         self.remove(member, "kicked", actor)
 
     # What they are -------------------------------------------------------------------------------
+
+    def role_of(self, join: Join) -> Role:
+        """What ``join`` comes in as: what its token says, as far as nobody here has decided."""
+        return role_under(self.state.rulings.get(join.subject), join.role)
 
     def set_role(self, member: Member, role: Role) -> None:
         """Makes the member something else. Whom it sees from now on, it is told."""

@@ -38,6 +38,7 @@ from ..messages import (
     RoomRequest,
     Unban,
 )
+from . import rulings
 from .admission import refuse_if_full
 from .effects import MakeInvitation
 from .membership import Membership
@@ -53,7 +54,7 @@ from .permissions import (
     UNBANNABLE,
 )
 from .refusal import Refusal
-from .state import Member
+from .state import ChatLine, Member
 from .text import readable
 
 MAX_BANS = 200
@@ -98,8 +99,11 @@ def _chat(room: Membership, member: Member, request: Chat) -> Done:
         raise Refusal("bad-message", "there is nothing to read in this")
     message = ChatMessage(member.peer, member.name, member.role, text, state.clock)
     room.delivery.everyone(message)
-    state.chat.append(msgspec.structs.replace(message, seq=state.seq))
-    del state.chat[:-CHAT_KEPT]
+    state.chat.append(ChatLine(member.who, msgspec.structs.replace(message, seq=state.seq)))
+    if len(state.chat) > CHAT_KEPT:
+        # Who talks most makes room by what they said themselves.
+        mine = [line for line in state.chat if line.who == member.who]
+        state.chat.remove(mine[0] if len(mine) > CHAT_KEPT // 2 else state.chat[0])
     room.delivery.record("chat.message", actor=member, length=len(text))
     return Done(request.id)
 
@@ -130,10 +134,19 @@ def _promote(room: Membership, member: Member, request: Promote) -> Done:
         raise Refusal("forbidden", f"a {target.role} stays one while it is here")
     _check_appointment(member, request.role)
     if target.role != request.role:
-        room.delivery.record(
-            "viewer.promoted", actor=member, target=target, role=request.role, was=target.role
-        )
-        room.set_role(target, request.role)
+        ruling = rulings.with_role(room.state.rulings.get(target.subject), target, request.role)
+        made = [(target, request.role)]
+        for other in room.roster.sessions(target):
+            role = rulings.role_under(ruling, other.token_role)
+            if other is not target and other.role != role:
+                _check_may(member, other, MAY_ACT_ON, "promote")
+                made.append((other, role))
+        rulings.keep(room.state, target, ruling)
+        for other, role in made:
+            room.delivery.record(
+                "viewer.promoted", actor=member, target=other, role=role, was=other.role
+            )
+            room.set_role(other, role)
     return Done(request.id)
 
 
@@ -255,19 +268,22 @@ def _grant(room: Membership, member: Member, request: Grant) -> Done:
         return Done(request.id)
     target = _find_in(room, request.peer)
     _check_grantable(member, target, request.capability)
-    until = _until(room, request.for_s)
-    target.revoked = tuple(name for name in target.revoked if name != request.capability)
-    if request.capability not in CAPABILITIES[target.role]:
-        target.granted = {**target.granted, request.capability: until}
-        room.roster.note_times(target)
-    room.delivery.record(
-        "permission.granted",
-        actor=member,
-        target=target,
-        capability=request.capability,
-        until=until,
-    )
-    room.tell_permissions(target)
+    until, state = _until(room, request.for_s), room.state
+    ruling = state.rulings.get(target.subject)
+    rulings.keep(state, target, rulings.with_grant(ruling, target, request.capability, until))
+    for other in room.roster.sessions(target):
+        other.revoked = tuple(name for name in other.revoked if name != request.capability)
+        if request.capability not in CAPABILITIES[other.role]:
+            other.granted = {**other.granted, request.capability: until}
+            room.roster.note_times(other)
+        room.delivery.record(
+            "permission.granted",
+            actor=member,
+            target=other,
+            capability=request.capability,
+            until=until,
+        )
+        room.tell_permissions(other)
     return Done(request.id)
 
 
@@ -281,18 +297,21 @@ def _revoke(room: Membership, member: Member, request: Revoke) -> Done:
             room.hand_over(change, "taken", actor=member)
         return Done(request.id)
     _check_grantable(member, target, request.capability)
-    before = room.capabilities(target)
-    target.granted = {
-        name: until for name, until in target.granted.items() if name != request.capability
-    }
-    room.roster.note_times(target)
-    if request.capability in CAPABILITIES[target.role]:
-        target.revoked = tuple(sorted({*target.revoked, request.capability}))
-    if room.capabilities(target) != before:
-        room.delivery.record(
-            "permission.revoked", actor=member, target=target, capability=request.capability
-        )
-        room.tell_permissions(target)
+    ruling = room.state.rulings.get(target.subject)
+    rulings.keep(room.state, target, rulings.without(ruling, target, request.capability))
+    for other in room.roster.sessions(target):
+        before = room.capabilities(other)
+        other.granted = {
+            name: until for name, until in other.granted.items() if name != request.capability
+        }
+        room.roster.note_times(other)
+        if request.capability in CAPABILITIES[other.role]:
+            other.revoked = tuple(sorted({*other.revoked, request.capability}))
+        if room.capabilities(other) != before:
+            room.delivery.record(
+                "permission.revoked", actor=member, target=other, capability=request.capability
+            )
+            room.tell_permissions(other)
     return Done(request.id)
 
 

@@ -22,6 +22,8 @@ not an offence. An event of a link that is no longer its member's changes nothin
 
 from __future__ import annotations
 
+import msgspec
+
 from ..messages import Done, Error, Relayed, RoomRequest, ServerMessage
 from . import requests
 from .admission import judge
@@ -204,12 +206,13 @@ class Room:
         state, roster, host = membership.state, membership.roster, membership.roster.host
         try:
             verdict = judge(
-                join,
+                msgspec.structs.replace(join, role=membership.role_of(join)),
                 state.settings,
                 state.bans.get(join.subject),
                 host_subject=None if host is None else host.subject,
                 guests=roster.guests,
                 waiting=len(roster.waiting),
+                places=roster.places(join.subject),
                 now=state.clock,
             )
         except Refusal as refusal:

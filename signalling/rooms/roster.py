@@ -7,7 +7,7 @@ from heapq import heappop, heappush
 from itertools import chain
 
 from ..messages import Role
-from .permissions import ROLES, STAFF
+from .permissions import PROMOTABLE, ROLES, STAFF
 from .state import Member
 
 
@@ -27,6 +27,7 @@ class Roster:
         self.timed: dict[str, Member] = {}
         """Who may do something until a certain time."""
 
+        self._subjects: dict[str, dict[str, Member]] = {}
         self._back_by: list[tuple[float, str]] = []
         """A heap of when those who are away are given up; some have come back or gone since."""
 
@@ -48,6 +49,26 @@ class Roster:
         """How many are in besides the host and its staff."""
         return sum(len(group) for role, group in self._roles.items() if role not in STAFF)
 
+    def under(self, subject: str) -> Iterable[Member]:
+        """All members under this subject, those who wait too."""
+        return tuple(self._subjects.get(subject, {}).values())
+
+    def places(self, subject: str) -> int:
+        """How many under this subject are in or wait, those of the staff not counted."""
+        return sum(member.role not in STAFF for member in self.under(subject))
+
+    def sessions(self, member: Member) -> list[Member]:
+        """Of whom is decided what is decided of ``member``: itself, and the others of its user that
+        are in (:mod:`.rulings`).
+        """
+        if member.shared or member.role not in PROMOTABLE:
+            return [member]
+        return [
+            other
+            for other in self.under(member.subject)
+            if other.role in PROMOTABLE and not other.waiting
+        ]
+
     def of(self, roles: Iterable[Role]) -> Iterator[Member]:
         """Those who are in with one of these roles, by role and then oldest first."""
         wanted = frozenset(roles)
@@ -63,6 +84,10 @@ class Roster:
         del self.links[member.link]
         for index in (self.away, self.waiting, self.timed, self._roles[member.role]):
             index.pop(member.peer, None)
+        same = self._subjects[member.subject]
+        del same[member.peer]
+        if not same:
+            del self._subjects[member.subject]
 
     def relink(self, member: Member, link: str) -> None:
         """The member goes on over another connection, and is there."""
@@ -87,9 +112,9 @@ class Roster:
             heappop(self._back_by)
         return None
 
-    def let_in(self, member: Member) -> None:
+    def let_in(self, member: Member, role: Role) -> None:
         self.remove(member)
-        member.waiting = False
+        member.waiting, member.role = False, role
         self.add(member)
 
     def set_role(self, member: Member, role: Role) -> None:
@@ -106,6 +131,7 @@ class Roster:
 
     def _file(self, member: Member) -> None:
         self.links[member.link] = member
+        self._subjects.setdefault(member.subject, {})[member.peer] = member
         if member.waiting:
             self.waiting[member.peer] = member
         else:

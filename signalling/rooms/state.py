@@ -8,7 +8,7 @@ from ..messages import BanEntry, Capability, ChatMessage, Control, Role, RoomSet
 from .effects import RoomCard
 from .events import Mark
 
-STATE_VERSION = 2
+STATE_VERSION = 3
 """Grows with every change of what is in this file, or of what it means."""
 
 
@@ -55,6 +55,16 @@ class Member(msgspec.Struct, kw_only=True):
     """What they may not do although their role may."""
 
     @property
+    def shared(self) -> bool:
+        """Others come under the same subject: all who have the same invitation."""
+        return "invite" in self.marks
+
+    @property
+    def who(self) -> str:
+        """What counts as one: a user with all of their sessions, or one session of the invited."""
+        return f"peer {self.peer}" if self.shared else f"subject {self.subject}"
+
+    @property
     def present(self) -> bool:
         """In, and with a connection."""
         return self.away_since is None and not self.waiting
@@ -64,6 +74,29 @@ class Member(msgspec.Struct, kw_only=True):
         """When a member that is away is given up."""
         assert self.away_since is not None
         return self.away_since + self.window_s
+
+
+class Ruling(msgspec.Struct, frozen=True, kw_only=True):
+    """What the staff has decided of a subject, for whoever comes under it (:mod:`.rulings`)."""
+
+    least: Role | None = None
+    """They come in as no less, whatever their token says."""
+
+    most: Role | None = None
+    """They come in as no more."""
+
+    granted: dict[Capability, float | None] = {}
+    """As :attr:`Member.granted`; some may have ended."""
+
+    revoked: tuple[Capability, ...] = ()
+    """As :attr:`Member.revoked`."""
+
+
+class ChatLine(msgspec.Struct, frozen=True, gc=False):
+    """What was said, and by :attr:`Member.who`."""
+
+    who: str
+    message: ChatMessage
 
 
 class Slot(msgspec.Struct, kw_only=True):
@@ -120,7 +153,10 @@ class RoomState(msgspec.Struct, kw_only=True):
     bans: dict[str, BanEntry] = {}
     """By subject, oldest first."""
 
-    chat: list[ChatMessage] = []
+    rulings: dict[str, Ruling] = {}
+    """By subject, the one changed last at the end."""
+
+    chat: list[ChatLine] = []
     recent: list[Sent] = []
     recent_size: int = 0
     evicted_seq: int = 0

@@ -53,7 +53,7 @@ from signalling.server import SignallingServer
 from signalling.settings import SignallingSettings
 
 from .redis import server as redis_server
-from .rooms.model import ACTS_ON, SEES, Truth, View
+from .rooms.model import SEES, Truth, View
 
 DEADLINE_S = 10.0
 SUBJECTS = ["ann", "bob", "cyd", "dee"]
@@ -288,7 +288,7 @@ class ServerMachine(RuleBasedStateMachine):
         if waiting:
             one = waiting[choice % len(waiting)]
             assert self.staff(Admit(one.peer)) == "ok"
-            one.waiting = False
+            self.truth.admit(one)
             self.settle()
 
     @rule(choice=choices, other=choices, role=st.sampled_from(["viewer", "player", "moderator"]))
@@ -297,13 +297,7 @@ class ServerMachine(RuleBasedStateMachine):
         if actor is None or one is None or one.waiting:
             return
         code = self.run(self.clients[actor.peer].ask(Promote(one.peer, role)))
-        may = ACTS_ON.get(actor.role, set())
-        if actor is one or one.role not in may or role not in may:
-            assert code == "forbidden"
-            return
-        assert code == "ok"
-        one.role = role
-        self.truth.settle()
+        assert code == self.truth.promote(actor, one, role)
         self.settle()
 
     @rule(choice=choices, ban=st.booleans())
@@ -340,22 +334,8 @@ class ServerMachine(RuleBasedStateMachine):
         one = self.pick(choice, roles=("player", "viewer"))
         if one is None:
             return
-        truth = self.truth
-        held = truth.held[control]
         code = self.run(self.clients[one.peer].ask(ControlRequest(control)))
-        pads = [truth.held[name].holder for name in ("pad:1", "pad:2")]
-        if truth.host is None:
-            assert code == "conflict"
-        elif one.peer == held.holder or one.peer in held.queue:
-            assert code == "ok"
-        elif truth.rule != "ask" and one.role == "viewer":
-            assert code == "forbidden"
-        elif truth.rule != "ask" and control.startswith("pad") and one.peer in pads:
-            assert code == "conflict"
-        else:
-            assert code == "ok"
-            held.queue.append(one.peer)
-            truth.settle()
+        assert code == self.truth.request(one, control)
         self.settle()
 
     @rule(choice=choices, control=st.sampled_from(CONTROLS))

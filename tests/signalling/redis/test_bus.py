@@ -371,7 +371,7 @@ async def test_a_room_of_two_servers_waits_only_so_long(redis, connected):
 
 
 def _chat(copy):
-    return [message.text for message in copy.room.state.chat]
+    return [line.message.text for line in copy.room.state.chat]
 
 
 @quiet_before

@@ -37,10 +37,12 @@ MAY_DO = {
     "viewer": {"watch"},
 }
 ACTS_ON = {"host": {"moderator", "player", "viewer"}, "moderator": {"player", "viewer"}}
+RANKS = ["viewer", "player", "moderator"]
 CONTROLS = ["pad:1", "pad:2", "keyboard", "mouse"]
 NOTICE_S = 5.0
 TURN_S = 60.0
 WINDOW_S = 30.0
+PLACES = 2
 
 
 @dataclass
@@ -49,6 +51,9 @@ class Someone:
     subject: str
     role: str
     waiting: bool = False
+    invited: bool = False
+    """Their subject is their invitation's."""
+    token_role: str = ""
     gone_at: float | None = None
     """When they are given up: they are away."""
     grants: dict[str, float | None] = field(default_factory=dict)
@@ -57,6 +62,20 @@ class Someone:
     @property
     def there(self) -> bool:
         return self.gone_at is None and not self.waiting
+
+    @property
+    def who(self) -> str:
+        return self.peer if self.invited else self.subject
+
+
+@dataclass
+class Decided:
+    """What holds of a subject, whoever comes under it."""
+
+    low: int = 0
+    high: int = 2
+    grants: dict[str, float | None] = field(default_factory=dict)
+    revoked: set[str] = field(default_factory=set)
 
 
 @dataclass
@@ -76,6 +95,8 @@ class Truth:
         self.policy = "open"
         self.locked = False
         self.rule = "ask"
+        self.capacity = 0
+        self.decided: dict[str, Decided] = {}
         self.bans: dict[str, float | None] = {}
         self.chat: list[str] = []
 
@@ -85,7 +106,7 @@ class Truth:
 
     # Coming and going
 
-    def verdict(self, role: str, subject: str) -> str:
+    def verdict(self, role: str, subject: str, invited: bool = False) -> str:
         """in, waits, or the error's code."""
         host = self.host
         if role == "host":
@@ -94,16 +115,40 @@ class Truth:
             return "in"
         if subject in self.bans:
             return "banned"
-        if role in ("admin", "moderator"):
+        if self.made(role, subject) in ("admin", "moderator"):
             return "in"
         if self.locked:
             return "room-locked"
-        return {"open": "in", "approval": "waits", "invite": "not-admitted"}[self.policy]
+        guests = [one for one in self.people.values() if one.role not in STAFF]
+        crowded = not invited and sum(one.subject == subject for one in guests) >= PLACES
+        if self.policy != "open" and not invited:
+            if self.policy == "invite":
+                return "not-admitted"
+            return "conflict" if crowded else "waits"
+        if self.capacity and crowded:
+            return "conflict"
+        return "room-full" if self.full else "in"
 
-    def enter(self, peer: str, subject: str, role: str, waits: bool) -> None:
+    @property
+    def full(self) -> bool:
+        guests = [o for o in self.people.values() if o.role not in STAFF and not o.waiting]
+        return 0 < self.capacity <= len(guests)
+
+    def enter(self, peer: str, subject: str, role: str, waits: bool, invited: bool = False) -> None:
         if role == "host" and self.host is not None:
             self.remove(self.host.peer)
-        self.people[peer] = Someone(peer, subject, role, waits)
+        made = self.made(role, subject)
+        self.people[peer] = one = Someone(peer, subject, made, waits, invited, role)
+        if not waits:
+            self.abide(one)
+
+    def admit(self, one: Someone) -> None:
+        one.waiting, one.role = False, self.made(one.token_role, one.subject)
+        self.newest(one)
+        self.abide(one)
+
+    def newest(self, one: Someone) -> None:
+        self.people[one.peer] = self.people.pop(one.peer)
 
     def remove(self, peer: str) -> None:
         one = self.people.pop(peer)
@@ -118,6 +163,101 @@ class Truth:
         if not self.people:  # the room is over
             self.__init__(self.now)
 
+    # What is decided of people
+
+    def made(self, role: str, subject: str) -> str:
+        """What somebody with a token for ``role`` comes in as."""
+        if role not in RANKS or subject not in self.decided:
+            return role
+        decided = self.decided[subject]
+        return RANKS[min(decided.high, max(decided.low, RANKS.index(role)))]
+
+    def abide(self, one: Someone) -> None:
+        if one.role in RANKS and one.subject in self.decided:
+            decided = self.decided[one.subject]
+            one.grants, one.revoked = dict(decided.grants), set(decided.revoked)
+
+    def same(self, one: Someone) -> list[Someone]:
+        """The sessions of one user, ``one`` first; who was invited is alone."""
+        others = [
+            other
+            for other in self.people.values()
+            if other is not one
+            and other.subject == one.subject
+            and other.role in RANKS
+            and not (one.invited or other.waiting)
+        ]
+        return [one, *others]
+
+    def promote(self, actor: Someone, one: Someone, role: str) -> str:
+        """The answer: ok, or the error's code."""
+        may = ACTS_ON.get(actor.role, set())
+        if one.waiting and actor.role in STAFF:
+            return "not-admitted"
+        if actor is one or one.role not in may or role not in may:
+            return "forbidden"
+        if role == one.role:
+            return "ok"
+        rank, token, was = (RANKS.index(each) for each in (role, one.token_role, one.role))
+        before = self.decided.get(one.subject, Decided())
+        decided = Decided(before.low, before.high, before.grants, before.revoked)
+        if not one.invited:
+            decided.low = rank if rank > token else 0
+            decided.high = rank if rank < max(token, was) else 2
+        elif rank < token:
+            decided.high = min(before.high, rank)
+        self.decided[one.subject] = decided
+        made = [(one, role)]
+        for other in self.same(one)[1:]:
+            if (new := self.made(other.token_role, one.subject)) != other.role:
+                made.append((other, new))
+        if any(other is actor or other.role not in may for other, _ in made):
+            self.decided[one.subject] = before
+            return "forbidden"
+        for other, new in made:
+            self.set_role(other, new)
+        return "ok"
+
+    def set_role(self, one: Someone, role: str) -> None:
+        one.role = role
+        self.newest(one)
+        if role == "viewer":
+            for held in self.held.values():
+                if held.holder == one.peer and not held.by_grant:
+                    self.empty(held)
+        self.settle()
+
+    def renew(self, one: Someone, role: str) -> None:
+        """They come back to their session with a token that says ``role``."""
+        one.gone_at = None
+        if one.token_role != role:
+            one.token_role = role
+            made = self.made(role, one.subject)
+            if made != one.role:
+                self.set_role(one, made)
+        self.settle()
+
+    def permit(self, one: Someone, what: str, until: float | None, grant: bool) -> None:
+        decided = self.decided.setdefault(one.subject, Decided())
+        if not grant:
+            decided.grants.pop(what, None)
+            if what in MAY_DO[one.token_role if one.invited else one.role]:
+                decided.revoked.add(what)
+        elif not one.invited:
+            decided.revoked.discard(what)
+            if what not in MAY_DO[one.role]:
+                decided.grants[what] = until
+        for other in self.same(one):
+            by_role = what in MAY_DO[other.role]
+            if grant:
+                other.revoked.discard(what)
+                if not by_role:
+                    other.grants[what] = until
+            else:
+                other.grants.pop(what, None)
+                if by_role:
+                    other.revoked.add(what)
+
     # Controls
 
     @staticmethod
@@ -127,14 +267,36 @@ class Truth:
     def heir(self, control: str) -> str | None:
         def may(peer: str) -> bool:
             one = self.people[peer]
-            has_pad = any(
-                held.holder == peer for name, held in self.held.items() if name.startswith("pad")
-            )
-            if control.startswith("pad") and has_pad:
+            if control.startswith("pad") and self.has_pad(one):
                 return False
             return one.there and one.role in ("player", "moderator")
 
         return next(filter(may, self.held[control].queue), None)
+
+    def has_pad(self, one: Someone) -> bool:
+        return any(
+            held.holder is not None and self.people[held.holder].who == one.who
+            for name, held in self.held.items()
+            if name.startswith("pad")
+        )
+
+    def request(self, one: Someone, control: str) -> str:
+        """The answer: ok, or the error's code."""
+        held = self.held[control]
+        if self.host is None:
+            return "conflict"
+        if one.peer == held.holder or one.peer in held.queue:
+            return "ok"
+        if self.rule != "ask":
+            if one.role == "viewer":
+                return "forbidden"
+            if control.startswith("pad") and self.has_pad(one):
+                return "conflict"
+        if one.who in [self.people[peer].who for peer in held.queue]:
+            return "conflict"
+        held.queue.append(one.peer)
+        self.settle()
+        return "ok"
 
     def settle(self) -> None:
         if self.rule != "ask":
@@ -144,7 +306,8 @@ class Truth:
                     held.queue.remove(heir)
                     for name, other in self.held.items():
                         if control.startswith("pad") and name.startswith("pad"):
-                            other.queue = [peer for peer in other.queue if peer != heir]
+                            who = self.people[heir].who
+                            other.queue = [p for p in other.queue if self.people[p].who != who]
         for control, held in self.held.items():
             if held.by_grant:
                 continue
@@ -169,6 +332,8 @@ class Truth:
         ends += [until for until in self.bans.values() if until is not None]
         for one in self.people.values():
             ends += [until for until in one.grants.values() if until is not None]
+        for decided in self.decided.values():
+            ends += [until for until in decided.grants.values() if until is not None]
         return ends
 
     def pass_time(self, seconds: float) -> None:
@@ -187,7 +352,7 @@ class Truth:
             if held.until is not None and held.until <= self.now:
                 self.empty(held)
         self.settle()
-        for one in self.people.values():
+        for one in [*self.people.values(), *self.decided.values()]:
             one.grants = {
                 what: until
                 for what, until in one.grants.items()

@@ -5,7 +5,7 @@ import pytest
 
 from signalling.messages import BanEntry, Policy, RoomSettings
 from signalling.rooms import Join, Mark
-from signalling.rooms.admission import ADMITTING, MAX_WAITING, judge
+from signalling.rooms.admission import ADMITTING, MAX_PLACES, MAX_WAITING, judge
 from signalling.rooms.refusal import Refusal
 
 NOW = 1000.0
@@ -20,6 +20,7 @@ def verdict(
     ban=None,
     guests=0,
     waiting=0,
+    places=0,
     **settings,
 ):
     join = Join(link="l", at=NOW, subject=subject, role=role, marks=marks)
@@ -31,6 +32,7 @@ def verdict(
             host_subject="the host",
             guests=guests,
             waiting=waiting,
+            places=places,
             now=NOW,
         )
     except Refusal as refusal:
@@ -96,6 +98,18 @@ def test_a_place_that_is_free_is_had():
 def test_not_everybody_can_wait():
     assert verdict(policy="approval", waiting=MAX_WAITING - 1) == "waits"
     assert verdict(policy="approval", waiting=MAX_WAITING) == "room-full"
+
+
+@pytest.mark.parametrize(("scarce", "otherwise"), [("approval", "waits"), ("capacity", "in")])
+def test_one_user_does_not_take_all_the_places_there_are(scarce, otherwise):
+    settings = {"policy": "approval"} if scarce == "approval" else {"capacity": 99}
+    assert MAX_PLACES == 2
+    assert verdict(places=1, **settings) == otherwise
+    assert verdict(places=2, **settings) == "conflict"
+    assert verdict("moderator", places=2, **settings) == "in"
+    assert verdict(subject="the host", places=2, **settings) == "in"
+    assert verdict(marks=frozenset({"invite", "link"}), places=64, **settings) == "in"
+    assert verdict(places=64) == "in"
 
 
 def test_a_lock_holds_against_invitations_and_a_full_room_too():

@@ -3,7 +3,16 @@ import random
 import pytest
 
 from signalling.messages import RoomSettings
-from signalling.rooms.handover import MAX_QUEUE, NOTICE_S, Change, Handover, controls_of, next_end
+from signalling.rooms.handover import (
+    MAX_QUEUE,
+    MAX_QUEUE_OF_INVITATION,
+    NOTICE_S,
+    Bearer,
+    Change,
+    Handover,
+    controls_of,
+    next_end,
+)
 from signalling.rooms.refusal import Refusal
 
 
@@ -15,11 +24,16 @@ class Table:
         self.slots = {}
         self.now = 100.0
         self.players = {"a", "b", "c", "d"}
+        self.bearers = {}
+        """Who is not alone with their subject."""
         self.rules.fit()
 
     @property
     def rules(self):
-        return Handover(self.slots, self.settings, self.players.__contains__, self.now)
+        def bearer(peer):
+            return self.bearers.get(peer, Bearer(peer, peer))
+
+        return Handover(self.slots, self.settings, self.players.__contains__, bearer, self.now)
 
     def configure(self, **settings):
         self.settings = RoomSettings(**settings)
@@ -114,6 +128,57 @@ def test_asking_twice_and_releasing_what_one_has_not_changes_nothing():
     assert table.rules.request("pad:2", "a") == Change()
     assert table.rules.release("mouse", "a") == Change()
     assert table.rules.take("mouse") == Change()
+
+
+def test_a_user_waits_once_for_each_control_whatever_the_windows():
+    table = Table(control_policy="ask")
+    table.bearers = {"a": Bearer("ann", "ann"), "b": Bearer("ann", "ann")}
+    table.rules.request("pad:1", "a")
+    refusal = refused(table.rules.request, "pad:1", "b")
+    assert (refusal.code, refusal.retry) == ("conflict", True)
+    table.rules.request("pad:2", "b")
+    table.rules.request("pad:1", "c")
+    assert (table.queue(), table.queue("pad:2")) == (["a", "c"], ["b"])
+    table.rules.release("pad:1", "a")
+    table.rules.request("pad:1", "b")
+    assert table.queue() == ["c", "b"]
+
+
+def test_one_invitation_does_not_fill_a_queue():
+    table = Table(control_policy="ask")
+    guests = [f"i{number}" for number in range(MAX_QUEUE_OF_INVITATION + 1)]
+    table.bearers = {guest: Bearer(guest, "invite:x") for guest in guests}
+    for guest in guests[:-1]:
+        table.rules.request("pad:1", guest)
+    refusal = refused(table.rules.request, "pad:1", guests[-1])
+    assert (refusal.code, refusal.retry) == ("conflict", True)
+    table.rules.request("pad:2", guests[-1])
+    table.rules.request("pad:1", "a")
+    assert table.queue() == [*guests[:-1], "a"]
+    assert len(guests) * 2 < MAX_QUEUE
+
+
+@pytest.mark.parametrize("policy", ["free", "turns"])
+def test_a_user_has_one_pad_whatever_the_windows(policy):
+    table = Table(control_policy=policy)
+    table.bearers = {"a": Bearer("ann", "ann"), "b": Bearer("ann", "ann")}
+    table.rules.request("pad:1", "a")
+    assert refused(table.rules.request, "pad:2", "b").code == "conflict"
+    table.rules.request("keyboard", "b")
+    table.rules.release("pad:1", "a")
+    table.rules.request("pad:2", "b")
+    assert (table.holder("pad:2"), table.holder("keyboard")) == ("b", "b")
+
+
+def test_a_user_who_gets_a_pad_waits_for_no_other_in_another_window():
+    table = Table(control_policy="free")
+    table.bearers = {"a": Bearer("ann", "ann"), "b": Bearer("ann", "ann")}
+    table.rules.grant("pad:1", "c", None)
+    table.rules.grant("pad:2", "d", None)
+    table.rules.request("pad:1", "a")
+    table.rules.request("pad:2", "b")
+    table.rules.take("pad:1")
+    assert (table.holder(), table.queue("pad:2")) == ("a", [])
 
 
 def test_a_request_can_be_withdrawn():

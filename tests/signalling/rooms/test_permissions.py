@@ -50,12 +50,14 @@ from signalling.rooms.permissions import (
     MAY_CONFIGURE,
     MAY_SEND,
     MAY_STEER,
+    PROMOTABLE,
     ROLES,
     SEEN_BY,
     STAFF,
     VISIBLE,
     tag_of,
 )
+from signalling.rooms.rulings import RANKS
 
 from .party import Party
 
@@ -288,6 +290,41 @@ def test_staff_makes_of_others_what_the_table_says(party, role, made):
     assert party.room.member("target").role == (made if allowed else "viewer")
     actor.ask(Invite(made, id="2"))
     assert [invited for _, invited in actor.invitations] == ([made] if allowed else [])
+
+
+# By the token's role, and what the host has made of them.
+COMES_ANEW_AS = {
+    #                         by a token for viewer, player, moderator
+    ("viewer", "viewer"): ("viewer", "player", "moderator"),
+    ("viewer", "player"): ("player", "player", "moderator"),
+    ("viewer", "moderator"): ("moderator", "moderator", "moderator"),
+    ("player", "viewer"): ("viewer", "viewer", "viewer"),
+    ("player", "player"): ("viewer", "player", "moderator"),
+    ("player", "moderator"): ("moderator", "moderator", "moderator"),
+    ("moderator", "viewer"): ("viewer", "viewer", "viewer"),
+    ("moderator", "player"): ("viewer", "player", "player"),
+    ("moderator", "moderator"): ("viewer", "player", "moderator"),
+}
+TOKENS = ("viewer", "player", "moderator")
+
+
+@pytest.mark.parametrize(("token", "made"), every(PROMOTABLE, PROMOTABLE))
+def test_what_somebody_was_made_goes_before_their_token(party, token, made):
+    person = party.join("x", token)
+    person_of(party, "host").ask(Promote("x", made, id="1"))
+    person.leave()
+    came_as = []
+    for role in (*TOKENS, "admin"):
+        again = party.join(f"x-{role}", role, subject=person.subject)
+        came_as.append(again.welcomes[0].role)
+        again.leave()
+    assert came_as == [*COMES_ANEW_AS[token, made], "admin"]
+
+
+def test_what_is_decided_of_a_user_may_be_decided_of_all_whose_role_can_change():
+    """Of their other sessions it is decided along with the one that was named."""
+    assert all(MAY_STEER[role] >= PROMOTABLE for role in STAFF)
+    assert set(RANKS) == PROMOTABLE
 
 
 @pytest.mark.parametrize(("role", "setting"), every(STAFF, MAY_CONFIGURE["host"]))

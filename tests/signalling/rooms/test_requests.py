@@ -155,6 +155,18 @@ def test_who_comes_late_reads_the_last_of_the_chat(party, host, viewer):
     assert late.take(ChatMessage) == []
 
 
+def test_who_talks_most_pushes_out_what_they_said_themselves(party, host, viewer):
+    other = party.join("other")
+    other.ask(Chat("who plays next?", id="1"))
+    for number in range(2 * requests.CHAT_KEPT):
+        viewer.ask(Chat(f"spam {number}", id="1"))
+        tab = party.join(f"tab-{number}", subject=viewer.subject)
+        tab.ask(Chat(f"more spam {number}", id="1"))
+    texts = [message.text for message in party.join("late").take(ChatMessage)]
+    assert len(texts) == requests.CHAT_KEPT
+    assert (texts[0], texts[-1]) == ("who plays next?", "more spam 31")
+
+
 def test_an_invitation_is_made_by_the_server_of_who_asks(party, host, viewer):
     request = Invite("player", 600.0, id="1")
     assert host.ask(request) is None
@@ -220,14 +232,17 @@ def test_who_is_promoted_sees_and_may_what_its_role_may(party, host, viewer):
     assert viewer.ask(Kick("w", id="4")).code == "forbidden"
 
 
-def test_a_live_role_outlives_the_connection_but_not_the_member(party, host, viewer):
+def test_a_live_role_outlives_the_connection_and_the_member_but_not_the_room(party, host, viewer):
     host.ask(Promote("v", "player", id="1"))
     viewer.drop()
     viewer.come_back()
     assert viewer.welcomes[-1].role == "player"
     viewer.leave()
     again = party.join("v2", subject=viewer.subject)
-    assert again.welcomes[-1].role == "viewer"
+    assert again.welcomes[-1].role == "player"
+    for person in tuple(party.clients.values()):
+        person.leave()
+    assert party.join("v3", subject=viewer.subject).welcomes[-1].role == "viewer"
 
 
 def test_who_is_kicked_is_gone_for_all_and_may_come_again(party, host, viewer):

@@ -39,7 +39,7 @@ from signalling.rooms import (
     SnapshotError,
     Tick,
 )
-from signalling.rooms.state import STATE_VERSION, RoomState, decode_state, encode_state
+from signalling.rooms.state import STATE_VERSION, RoomState, Ruling, decode_state, encode_state
 
 LINKS = [f"l{number}" for number in range(8)]
 SUBJECTS = ["ann", "bob", "cyd"]
@@ -206,6 +206,7 @@ def test_whatever_happens_the_state_agrees_with_itself(course):
     for slot in state.slots.values():
         assert {slot.holder, *slot.queue} <= in_room | {None}
         assert slot.holder not in slot.queue
+        assert len({state.members[peer].who for peer in slot.queue}) == len(slot.queue)
         assert slot.until is None or slot.holder is not None
         assert room.host is not None or not (slot.holder or slot.queue)
     assert (state.card is not None) is (
@@ -225,6 +226,8 @@ def test_a_snapshot_is_the_whole_state():
             Say("h", 1001.0, Chat("hello", id="2")),
             Join(link="w", at=1002.0, subject="cyd", role="player", secret_hash="z"),
             Say("h", 1003.0, ControlGrant("pad:1", "w", 60.0, id="3")),
+            Say("h", 1003.0, Promote("w", "viewer", id="4")),
+            Say("h", 1003.0, Grant("w", "clipboard", 60.0, id="5")),
             Away("w", 1004.0),
         ]
     )
@@ -233,6 +236,7 @@ def test_a_snapshot_is_the_whole_state():
     assert list(state.members) == ["h", "w"]
     assert state.bans["bob"].until == 1061.0
     assert (state.slots["pad:1"].holder, state.slots["pad:1"].until) == ("w", 1063.0)
+    assert state.rulings == {"cyd": Ruling(most="viewer", granted={"clipboard": 1063.0})}
     assert state.clock == 1004.0
 
 
