@@ -221,9 +221,12 @@ class HttpConnection(asyncio.BufferedProtocol):
             transport.resume_reading()
 
     def _respond(self, response: Response, request: Request | None) -> None:
-        """``request`` is ``None`` when it was not understood: what follows it is anything."""
+        """``request`` is ``None`` when it was not understood: what follows it is anything. So it is
+        when an upgrade was asked for: a proxy that takes no notice of the answer hands on unread,
+        and without its own header fields, whatever the client sends next.
+        """
         assert self._transport is not None
-        persistent = request is not None and request.persistent
+        persistent = request is not None and request.persistent and not request.get_all("upgrade")
         head_only = request is not None and request.method == "HEAD"
         common = self._site.common_fields(self.peer)
         data = response.to_bytes(common, head_only=head_only, persistent=persistent)

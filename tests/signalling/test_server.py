@@ -562,6 +562,35 @@ async def test_no_websocket_is_opened_by_an_older_version_of_http(server):
     assert not server._services.connections
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"Sec-WebSocket-Version": "8"},
+        {"Sec-WebSocket-Key": "short"},
+        {"Origin": "https://evil.example"},
+        {"Upgrade": "h2c"},
+    ],
+)
+async def test_nothing_is_taken_behind_an_upgrade_that_was_refused(server, fields):
+    """Or it gets past a proxy that believes it has a WebSocket, as if the proxy had sent it."""
+    said = {
+        "Host": "x",
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+        **fields,
+    }
+    lines = ["GET /ws HTTP/1.1", *(f"{name}: {value}" for name, value in said.items()), "", ""]
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write("\r\n".join(lines).encode() + b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+    answer = await asyncio.wait_for(reader.read(), 5)
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert b"\r\nConnection: close\r\n" in answer
+    assert b"playcast_" not in answer
+    writer.close()
+
+
 async def test_the_origin_is_compared_with_whom_the_target_names(server):
     own = f"http://127.0.0.1:{server.port}"
     assert (await upgrade(server, target=f"{own}/ws", Origin=own)).startswith("HTTP/1.1 101 ")
