@@ -18,6 +18,7 @@ from .limits import RATES, Limits
 from .messages import (
     CLOSE_CODES,
     MAX_DEPTH,
+    MAX_HELLO_BYTES,
     MAX_MESSAGE_BYTES,
     MAX_SERVER_MESSAGE_BYTES,
     MEANINGS,
@@ -121,6 +122,7 @@ def _sizes() -> str:
     limits = Limits()
     rows = (
         ("frame of a client, bytes", MAX_MESSAGE_BYTES),
+        ("… before its hello is answered", MAX_HELLO_BYTES),
         ("frame of the server, bytes", MAX_SERVER_MESSAGE_BYTES),
         ("nesting of a frame", MAX_DEPTH),
         ("messages of a room that are kept for who comes back", history.MAX_MESSAGES),
