@@ -89,6 +89,9 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
+RENEWAL_PAUSE_S = 0.5
+"""Before a fresh token is asked for again, where there was none; twice as long each time."""
+
 
 class ClientState(enum.Enum):
     IDLE = "idle"
@@ -324,15 +327,23 @@ class SignallingClient:
         self._spans.end("signalling.token")
         return token
 
-    async def _renew(self, socket: ClientConnection, source: TokenSource) -> None:
-        """Send a fresh token. Without one the server closes, and the next hello asks again."""
-        try:
-            token = await source()
-            await socket.send(encode(FreshToken(token)))
-        except TokenUnavailable as error:
-            log.warning("signalling: the token ends soon and there is no other: %s", error)
-        except ConnectionClosed:
-            log.debug("signalling: the connection ended before its token was renewed")
+    async def _renew(self, socket: ClientConnection, source: TokenSource, left_s: float) -> None:
+        """Send a fresh token, as soon as there is one while the old one is good. Without one the
+        server closes, and the next hello asks again."""
+        ends_at, pause_s = self._clock() + left_s, RENEWAL_PAUSE_S
+        while True:
+            try:
+                token = await source()
+            except TokenUnavailable as error:
+                log.warning("signalling: the token ends soon and there is no other: %s", error)
+            else:
+                with suppress(ConnectionClosed):  # then the next hello has it
+                    await socket.send(encode(FreshToken(token)))
+                return
+            if self._clock() + pause_s >= ends_at:
+                return
+            await self._sleep(pause_s)
+            pause_s *= 2
 
     async def _give_up_renewal(self) -> None:
         if self._renewal is not None:
@@ -344,7 +355,7 @@ class SignallingClient:
         if self._fresh_token is None:
             log.warning("signalling: the token ends in %.0f s", message.left_s)
         elif self._renewal is None or self._renewal.done():
-            renewal = self._renew(socket, self._fresh_token)
+            renewal = self._renew(socket, self._fresh_token, message.left_s)
             self._renewal = asyncio.create_task(renewal, name="token-renewal")
 
     async def _send(self, message: ClientMessage) -> bool:

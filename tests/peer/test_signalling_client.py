@@ -17,6 +17,7 @@ from peer.signalling_client import (
     SignallingClient,
     SignallingClientSettings,
     SignallingRefused,
+    TokenUnavailable,
 )
 from peer.signalling_link import words_of
 from peer.spans import Spans
@@ -31,6 +32,7 @@ from signalling.messages import (
     Done,
     Error,
     ErrorCode,
+    FreshToken,
     Hello,
     Invite,
     Invited,
@@ -39,6 +41,7 @@ from signalling.messages import (
     Ping,
     Pong,
     Resume,
+    TokenExpiring,
     Waiting,
     Welcome,
     decode_client,
@@ -638,6 +641,68 @@ async def test_the_way_in_is_measured_and_its_trace_goes_with_every_hello() -> N
     assert [span.name for span in report.spans] == [
         *("signalling.connect", "signalling.token", "signalling.hello"),
     ]
+
+
+async def test_a_fresh_token_that_cannot_be_had_at_first_is_asked_for_again() -> None:
+    """While the old one is good; a source that fails once costs nobody the link."""
+    asked: list[float] = []
+    time = Time()
+
+    async def token() -> str:
+        asked.append(time.now)
+        if 1 < len(asked) < 4:
+            raise TokenUnavailable("the issuer is away")
+        return f"token-{len(asked)}"
+
+    got: list[ClientMessage] = []
+
+    async def expire(socket: ServerConnection) -> None:
+        await admit(socket)
+        await socket.send(encode(TokenExpiring(6.0)))
+        got.append(await receive(socket))
+        await socket.send(encode(PeerJoined("anna", "viewer")))
+        await socket.wait_closed()
+
+    async with server(expire) as url:
+        settings = SignallingClientSettings(url=url, token="", room="den")
+        me = SignallingClient(settings, fresh_token=token, sleep=time.sleep, clock=time.clock)
+        async with me:
+            messages = aiter(me)
+            assert [type(await anext(messages)) for _ in range(2)] == [Welcome, PeerJoined]
+    assert got == [FreshToken("token-4")]
+    assert asked == [0.0, 0.0, 0.5, 1.5]
+
+
+async def test_a_fresh_token_is_asked_for_until_the_old_one_ends() -> None:
+    asked: list[float] = []
+    time, last = Time(), asyncio.Event()
+
+    async def token() -> str:
+        asked.append(time.now)
+        if len(asked) == 5:
+            last.set()
+        if len(asked) > 1:
+            raise TokenUnavailable("signed out")
+        return "token"
+
+    async def expire(socket: ServerConnection) -> None:
+        await admit(socket)
+        await socket.send(encode(TokenExpiring(4.0)))
+        await asyncio.wait_for(socket.wait_closed(), 10)
+
+    async with server(expire) as url:
+        settings = SignallingClientSettings(url=url, token="", room="den")
+        me = SignallingClient(settings, fresh_token=token, sleep=time.sleep, clock=time.clock)
+        async with me:
+            messages = aiter(me)
+            assert isinstance(await anext(messages), Welcome)
+            reading = asyncio.ensure_future(_drain(messages))
+            await asyncio.wait_for(last.wait(), 10)
+            assert me._renewal is not None
+            await asyncio.wait([me._renewal], timeout=10)
+            await me.close()
+            await reading
+    assert asked == [0.0, 0.0, 0.5, 1.5, 3.5]
 
 
 # Several servers --------------------------------------------------------------------------------
