@@ -16,6 +16,7 @@ from .http11 import Request, Response
 from .http_connection import Answer, HttpConnection, Peer, Upgrade
 from .limits import Address, Hush, Occupancy, address_key, client_address, is_within
 from .messages import MAX_MESSAGE_BYTES, SUBPROTOCOL
+from .net import is_loopback
 from .services import Services
 from .static import HSTS, SECURITY_FIELDS, StaticFiles
 from .websocket import Reactor, WebSocket, accept_key
@@ -219,6 +220,8 @@ class Site:
         if scheme != "https" and (peer.tls or scheme != "http"):
             return False
         host = request.host
+        if self._services.settings.verifier.loopback_only and not is_loopback(_name(host)):
+            return False  # a page whose name has been made to lead to this machine
         return bool(host) and _authority(scheme, authority) == _authority(scheme, host)
 
     def _log_origin(self, request: Request) -> None:
@@ -235,6 +238,11 @@ class Site:
 
 def _later(status: HTTPStatus, text: str, wait_s: float) -> Response:
     return Response.words(status, text, ("Retry-After", str(math.ceil(wait_s))))
+
+
+def _name(host: str) -> str:
+    """Without the port."""
+    return host[: host.find("]") + 1] if host.startswith("[") else host.partition(":")[0]
 
 
 def _authority(scheme: str, authority: str) -> str:

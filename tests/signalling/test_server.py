@@ -415,7 +415,8 @@ async def test_pages_of_other_origins_are_logged_now_and_then(start, caplog):
     assert all(message.isascii() and len(message) < 250 for message in logged)
 
 
-async def test_a_proxy_may_leave_the_default_port_out(server):
+async def test_a_proxy_may_leave_the_default_port_out(start):
+    server = await start(verifier=FixedVerifier(KeysUnavailable("")))
     address = {"host": "127.0.0.1", "port": server.port}
     async with connect("ws://play.example:443/ws", origin="https://play.example", **address):
         pass
@@ -560,6 +561,27 @@ async def test_no_websocket_is_opened_by_an_older_version_of_http(server):
     assert "HTTP/1.1: a proxy" in refused
     assert "Upgrade:" not in refused
     assert not server._services.connections
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed"),
+    [
+        ("127.0.0.1:80", True),
+        ("localhost:1", True),
+        ("[::1]:2", True),
+        ("[::1]", True),
+        ("evil.example", False),
+        ("127.0.0.1.evil.example", False),
+        ("192.0.2.1:80", False),
+    ],
+)
+async def test_to_a_dev_server_no_page_comes_by_a_name_that_is_not_this_machines(
+    server, host, allowed
+):
+    """DNS rebinding: the page's own name leads here, so that its origin is the Host's."""
+    answer = await upgrade(server, Host=host, Origin=f"http://{host}")
+    assert answer.startswith("HTTP/1.1 101 " if allowed else "HTTP/1.1 403 ")
+    assert (await upgrade(server, Host=host)).startswith("HTTP/1.1 101 ")  # no page
 
 
 @pytest.mark.parametrize(
