@@ -30,6 +30,7 @@ from .settings import RedisSettings
 from .shared_room import Server, SharedRoom
 from .tasks import end
 from .watch import BusWatch, NoWatch
+from .wire import RedisDataError
 
 log = logging.getLogger(__name__)
 
@@ -179,6 +180,8 @@ class RedisBus:
     async def _exit(self, shared: SharedRoom) -> None:
         try:
             await shared.exit()
+        except RedisDataError as error:
+            log.warning("room=%s: %s", shared.name, error)  # and nothing of ours is left there
         except FAILURES as error:
             self._session.lose(error)
             self._left.append(shared)  # and told when Redis is back

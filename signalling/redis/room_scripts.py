@@ -6,6 +6,7 @@ Every method raises one of :data:`.session.FAILURES`.
 from __future__ import annotations
 
 import itertools
+import re
 import secrets
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
@@ -44,27 +45,35 @@ class RoomScripts:
         self._client = client
         self._copy = copy
         self._keys = [f"{base}:{key}" for key in KEYS]
-        self._token = ""
+        self._token = ""  # of the last attempt to enter
         self._settle_ms = _ms(settings.settle_s)
         self._keep_ms = _ms(max(settings.window_s, 12 * settings.lease_s))
 
+    @property
+    def may_take_part(self) -> bool:
+        """Redis may have this server as one that takes part."""
+        return bool(self._token)
+
     async def enter(
-        self, *, has_copy: bool, after: tuple[int, str] | None = None, brought: Iterable[Entry] = ()
+        self,
+        *,
+        has_copy: bool,
+        others: Collection[str] = (),
+        after: tuple[int, str] | None = None,
+        brought: Iterable[Entry] = (),
     ) -> Follow | Differs | None:
-        """Take part; ``after`` an n and mark this server ``brought`` entries. ``None``: Redis does
-        not have the room.
+        """Take part; ``others`` do too, as far as is known; ``after`` an n and mark this server
+        ``brought`` entries. ``None``: Redis does not have the room.
         """
-        token = secrets.token_hex(8)
+        self._token = secrets.token_hex(8)  # Redis may have it, whatever becomes of this
         words: list[Any] = [self._settle_ms]
         words += (self._copy.position, self._copy.mark) if has_copy else (-1, "")
+        words += (len(others), *others)
         if after is not None:
             words += after
             for entry in brought:
                 words += (entry.server, entry.q, *link_change(entry.event), entry.encoded)
-        found = decode_entered(await self._run(ENTER, words, token))
-        if isinstance(found, Follow):
-            self._token = token
-        return found
+        return decode_entered(await self._run(ENTER, words))
 
     async def found(self, snapshot: bytes, others: Collection[str]) -> bool:
         """Make the room out of the copy, and wait for ``others``. ``False``: it is there, and
@@ -87,20 +96,24 @@ class RoomScripts:
         word, *numbers = await self._run(PUBLISH, words)
         return word.decode(), numbers
 
-    async def check(self) -> tuple[int, set[str]] | None:
-        """The room's n and who takes part; ``None``: this server must enter again."""
-        valid, n, servers = await self._run(CHECK, [])
-        return (n, {server.decode() for server in servers}) if valid else None
+    async def check(self) -> tuple[int, set[str], bool] | None:
+        """The room's n, who takes part, and whether it waits for some of them; ``None``: this
+        server must enter again.
+        """
+        valid, n, servers, settling = await self._run(CHECK, [])
+        return (n, {server.decode() for server in servers}, bool(settling)) if valid else None
 
-    async def save(self, n: int, snapshot: bytes) -> None:
+    async def save(self, n: int, mark: str, snapshot: bytes) -> None:
         """Keep a snapshot, unless the last is fresh."""
         settings = self._settings
-        words = [_ms(settings.snapshot_s), settings.log_length // 2, n, snapshot]
+        words = [_ms(settings.snapshot_s), settings.log_length // 2, n, mark, snapshot]
         await self._run(SAVE, words)
 
-    async def reap(self, q: int, dead: str, at: float) -> None:
-        """The links of a dead server are away since ``at`` (Unix seconds)."""
-        await self._run(REAP, [-q, dead, *away_template(at)])
+    async def reap(self, q: int, server: str, at: float, *, dead: bool) -> None:
+        """The links of a server that is ``dead``, or takes no part in the room, are away since
+        ``at`` (Unix seconds).
+        """
+        await self._run(REAP, [-q, server, *away_template(at), int(dead)])
 
     async def exit(self, q: int, at: float) -> None:
         """Take part no more; this server's links are away since ``at`` (Unix seconds)."""
@@ -115,18 +128,18 @@ class RoomScripts:
         self._copy.epoch = entered.epoch
         join = Join(link="-", at=0.0, subject="-", role="viewer")
         await self.publish({next(q): (*link_change(join), encode_event(join))})
-        await self._run(SAVE, [1, 1, 1, b""])
-        await self.reap(next(q), "-", 0.0)
+        await self._run(SAVE, [1, 1, 1, f"{self._server} 1", b""])
+        await self.reap(next(q), "-", 0.0, dead=True)
         await self.check()
         await self.exit(next(q), 0.0)
 
-    async def _run(self, script: str, arguments: list[Any], token: str | None = None) -> Any:
-        token = self._token if token is None else token
-        common = [self._server, self.channel, self._copy.epoch, token, self._keep_ms]
+    async def _run(self, script: str, arguments: list[Any]) -> Any:
+        common = [self._server, self.channel, self._copy.epoch, self._token, self._keep_ms]
         try:
             return await self._client.run(_SHAS[script], script, self._keys, common + arguments)
         except ResponseError as error:
-            if "WRONGTYPE" in str(error):
+            # A key of another kind, or one that lacks what we put there.
+            if "WRONGTYPE" in str(error) or re.search(r"user_script:\d+: ", str(error)):
                 raise RedisDataError(f"a room's keys: {error}") from error
             raise
 

@@ -65,10 +65,39 @@ end
 
 local function finish()
   redis.call('HSET', meta, 'n', n, 'last', last)
+  -- Any of these may be new, and nobody may be left to look after it.
+  for _, key in ipairs({log, links, seq}) do redis.call('PEXPIRE', key, keep_ms) end
 end
 
 local function keep()
   for i = 1, 7 do redis.call('PEXPIRE', KEYS[i], keep_ms) end
+end
+
+local function event_at(place)
+  if place == n then return last end
+  local first = math.max(place, 1) .. '-0'
+  local found = redis.call('XRANGE', log, first, first)[1]
+  if not found then return nil end
+  return place == 0 and '' or found[2][4] .. ' ' .. found[2][6]
+end
+
+-- Nobody appends until this one has entered, or for so long.
+local function wait_for(owner, settle_ms)
+  if redis.call('HGET', servers, owner) then return end
+  redis.call('HSET', servers, owner, '-')
+  redis.call('SADD', waiting, owner)
+  if not settling then
+    settling = true
+    redis.call('HSET', meta, 'until', now + settle_ms)
+  end
+end
+
+local function no_more_waiting_for(owner)
+  redis.call('SREM', waiting, owner)
+  if redis.call('SCARD', waiting) == 0 then
+    redis.call('HDEL', meta, 'until')
+    settling = false
+  end
 end
 
 local function run_id()
@@ -118,41 +147,41 @@ return numbers
 ENTER = (
     _COMMON
     + """
--- ARGV: settle ms, position of this server's copy (-1: it has none), "server q" of the event there,
--- and if it brings what comes after n: n, "server q" there, then per event: server, q, kind, link,
--- event. Returns a word and what belongs to it:
+-- ARGV: settle ms, position of this server's copy (-1: it has none), "server q" of the event
+-- there, a count and the other servers that it knows of, and if it brings what comes after n: n,
+-- "server q" there, then per event: server, q, kind, link, event. Returns a word and what belongs
+-- to it:
 --   found                          Redis does not have the room
 --   behind n last                  it has less than this server: bring what comes after n
 --   old n last                     its log does not go back to the position
 --   conflict n last                it has another event at the position, or may have
 --   follow epoch servers entries   what comes after the position
 --   state epoch servers entries n snapshot n last links seq     what there is: entries after n
-local position, at = tonumber(ARGV[7]), ARGV[8]
+local position, at, brought = tonumber(ARGV[7]), ARGV[8], 10 + ARGV[9]
 if not epoch then return {'found'} end
 local run = run_id()
 local from = redis.call('HMGET', meta, 'from', 'run')
 if from[2] ~= run then
   redis.call('DEL', waiting)
   for _, other in ipairs(redis.call('HKEYS', servers)) do redis.call('SADD', waiting, other) end
+  settling = true
   redis.call('HSET', meta, 'run', run, 'until', now + ARGV[6])
 end
-
-local function event_at(place)
-  if place == n then return last end
-  local first = math.max(place, 1) .. '-0'
-  local found = redis.call('XRANGE', log, first, first)[1]
-  if not found then return nil end
-  return place == 0 and '' or found[2][4] .. ' ' .. found[2][6]
+if position > n or from[2] ~= run then
+  -- It has lost something, or may have: who came since, too.
+  for i = 10, brought - 1 do wait_for(ARGV[i], ARGV[6]) end
 end
 
 if position > n then
-  if tonumber(ARGV[9]) ~= n or ARGV[10] ~= last then return {'behind', n, last} end
-  for i = 11, #ARGV, 5 do
+  if tonumber(ARGV[brought]) ~= n or ARGV[brought + 1] ~= last then
+    return {'behind', n, last}
+  end
+  for i = brought + 2, #ARGV, 5 do
     local owner, q = ARGV[i], tonumber(ARGV[i + 1])
     append(owner, ARGV[i + 1], ARGV[i + 4])
     note_link(owner, ARGV[i + 2], ARGV[i + 3])
     if q > greatest_q(owner) then note_q(owner, q) end
-    if not redis.call('HGET', servers, owner) then redis.call('HSET', servers, owner, '-') end
+    wait_for(owner, ARGV[6])
   end
   finish()
 elseif position >= 0 then
@@ -163,8 +192,7 @@ elseif position >= 0 then
 end
 
 redis.call('HSET', servers, server, token)
-redis.call('SREM', waiting, server)
-if redis.call('SCARD', waiting) == 0 then redis.call('HDEL', meta, 'until') end
+no_more_waiting_for(server)
 keep()
 local others = redis.call('HKEYS', servers)
 if position >= 0 then
@@ -184,14 +212,31 @@ FOUND = (
 -- ARGV: new epoch, settle ms, n, "server q" there, a snapshot of the room at n, n and "server q"
 -- after which this server went on alone (-1: it did not), then counts and lists: other servers;
 -- links and their servers; servers and their q; then per event up to n: n, server, q, event.
--- Whoever knows the room makes it anew where Redis has lost it, or where somebody made it who knew
--- nothing of it, and it is shorter, or where nobody has appended since this server went on alone.
--- Returns 1; 0: it is there, enter.
-local position = tonumber(ARGV[8])
-local made_by_a_stranger = redis.call('HGET', meta, 'from') == ''
-  and known ~= '' and known ~= epoch and position > n
-local left_alone = known == epoch and n == tonumber(ARGV[11]) and last == ARGV[12]
-if epoch and not (made_by_a_stranger or left_alone) then return 0 end
+-- Returns 1; 0: it is there, and whoever comes takes it.
+local position, alone_after = tonumber(ARGV[8]), tonumber(ARGV[11])
+local from = redis.call('HGET', meta, 'from')
+
+-- Who made it knew nothing of the room, and what there is is shorter.
+local function is_a_strangers()
+  return from == '' and known ~= '' and known ~= epoch and position > n
+end
+
+-- Redis went back, and nobody has appended since: what it has, this server had.
+local function went_back()
+  return settling and (known == epoch or known == from) and position > n
+    and (alone_after < 0 or n < alone_after)
+end
+
+-- Nobody else has appended since this server went on alone.
+local function was_left_alone()
+  if known ~= epoch or alone_after < 0 or event_at(alone_after) ~= ARGV[12] then return false end
+  for _, entry in ipairs(redis.call('XRANGE', log, (alone_after + 1) .. '-0', '+')) do
+    if entry[2][4] ~= server then return false end
+  end
+  return true
+end
+
+if epoch and not (is_a_strangers() or went_back() or was_left_alone()) then return 0 end
 redis.call('DEL', unpack(KEYS))
 redis.call('HSET', meta, 'epoch', ARGV[6], 'from', known, 'n', position, 'last', ARGV[9],
            'run', run_id())
@@ -221,8 +266,9 @@ return 1
 CHECK = (
     _COMMON
     + """
--- Returns 0 when this server must enter again, else 1, n, and who takes part.
-if not takes_part() then return {0, 0, {}} end
+-- Returns 0 when this server must enter again, else 1, n, who takes part, and whether the room
+-- waits.
+if not takes_part() then return {0, 0, {}, 0} end
 keep()
 if not settling then
   for _, other in ipairs(redis.call('SMEMBERS', waiting)) do
@@ -230,21 +276,21 @@ if not settling then
   end
   redis.call('DEL', waiting)
 end
-return {1, n, redis.call('HKEYS', servers)}
+return {1, n, redis.call('HKEYS', servers), settling and 1 or 0}
 """
 )
 
 SAVE = (
     _COMMON
     + """
--- ARGV: how old the newest snapshot must be, in ms, or how many events behind; n of another, and
--- that. The log then begins with the one before. Returns whether it was kept.
-if not takes_part() then return 0 end
+-- ARGV: how old the newest snapshot must be, in ms, or how many events behind; n of another,
+-- "server q" there, and that. The log then begins with the one before. Returns whether it was kept.
+if not takes_part() or event_at(tonumber(ARGV[8])) ~= ARGV[9] then return 0 end
 local place, saved = tonumber(ARGV[8]), redis.call('HMGET', state, 'n', 'at')
 local newest, at = tonumber(saved[1]), tonumber(saved[2])
 if place <= newest or place > n then return 0 end
 if now - at < tonumber(ARGV[6]) and place - newest < tonumber(ARGV[7]) then return 0 end
-redis.call('HSET', state, 'n', place, 'at', now, 'data', ARGV[9])
+redis.call('HSET', state, 'n', place, 'at', now, 'data', ARGV[10])
 redis.call('XTRIM', log, 'MINID', newest .. '-0')
 local all = redis.call('HGETALL', seq)
 for i = 1, #all, 2 do
@@ -261,8 +307,10 @@ return 1
 REAP = (
     _COMMON
     + """
--- ARGV: q, a server that has died, the start and the end of an Away. Returns whether it is done.
+-- ARGV: q, a server, the start and the end of an Away, whether it has died (1) or only takes no
+-- part in the room (0). Returns whether it is done.
 if not takes_part() or settling then return 0 end
+if ARGV[10] == '0' and redis.call('HGET', servers, ARGV[7]) then return 0 end
 redis.call('HDEL', servers, ARGV[7])
 lose_links(ARGV[7], ARGV[6], ARGV[8], ARGV[9])
 return 1
@@ -273,13 +321,15 @@ EXIT = (
     _COMMON
     + """
 -- ARGV: q, start and end of an Away. This server takes part no more. What the last one leaves
--- behind is there for as long as somebody may come back.
-if not takes_part() then return 0 end
+-- behind is there for as long as somebody may come back. Links that cannot be taken out now belong
+-- to a server that takes no part: others do it.
+if redis.call('HGET', servers, server) ~= token then return 0 end
 if n == 0 and #redis.call('HKEYS', servers) == 1 then
   redis.call('DEL', unpack(KEYS))
-elseif not settling then
-  lose_links(server, ARGV[6], ARGV[7], ARGV[8])
+else
   redis.call('HDEL', servers, server)
+  no_more_waiting_for(server)
+  if not settling then lose_links(server, ARGV[6], ARGV[7], ARGV[8]) end
   keep()
 end
 return 1

@@ -82,6 +82,7 @@ class SharedRoom:
         self._trouble = ""
         self._active = False
         self._behind = 0
+        self._absent: dict[str, float] = {}  # server that has links and takes no part -> since when
         self._checked_at = 0.0
         self._saved_n = 0
         self._saved_at = time.monotonic()
@@ -138,7 +139,7 @@ class SharedRoom:
             if mine:
                 self._outbox.confirm(entry.q)
                 if entry.n % _SNAPSHOT_EVERY == 0:
-                    self._save_soon(entry.n)
+                    self._save_soon(entry)
 
     # Publishing ----------------------------------------------------------------------------------
 
@@ -280,13 +281,13 @@ class SharedRoom:
         self._unheard.clear()
         try:
             found = await self._negotiate()
-            self.copy.epoch = found.epoch
-            self._others = found.servers
             if isinstance(found, State):
                 self._adopt(found)
             else:
                 self._deliver(self.copy.follow(found.entries))
-            self.entered = True
+            self.copy.epoch = found.epoch
+            self._others = found.servers
+            self.entered = self._active = True
             self._trouble = ""
             self.copy.alone_after = None
             self._apart = False
@@ -306,8 +307,11 @@ class SharedRoom:
         began = copy.position
         has_copy = bool(copy.epoch)
         after, brought = None, list[Entry]()
+        refused = False
         for _ in range(_ATTEMPTS):
-            found = await self.scripts.enter(has_copy=has_copy, after=after, brought=brought)
+            found = await self.scripts.enter(
+                has_copy=has_copy, others=self._other_servers, after=after, brought=brought
+            )
             if copy.position != began:
                 raise RedisDataError("went on alone meanwhile")
             match found:
@@ -316,15 +320,16 @@ class SharedRoom:
                 case None:
                     await self._found()
                     has_copy = True
-                case Differs(how="behind", n=n, mark=mark):
-                    missing = copy.entries_after(n, mark)
+                case Differs(how=how, n=n, mark=mark):
+                    missing = copy.entries_after(n, mark) if how == "behind" else None
+                    went_alone = copy.alone_after is not None
                     if missing is not None:
                         after, brought = (n, mark), missing
-                    elif not await self._found():
-                        has_copy, self._apart = False, True
-                case Differs(how=how):
-                    apart = how == "conflict" or copy.alone_after is not None
-                    has_copy, self._apart = False, apart
+                    elif (how == "behind" or went_alone) and not refused:
+                        # Who was quicker may have made what this server would have made.
+                        refused = not await self._found()
+                    else:
+                        has_copy, self._apart = False, how != "old" or went_alone
         raise RedisDataError("cannot be entered: others change it all the time")
 
     async def _found(self) -> bool:
@@ -372,31 +377,47 @@ class SharedRoom:
             await self._enter()
             return
         # What is on its way on the channel is awaited until the next time.
-        self._behind, self._others = checked
-        self._active = self._behind > self.copy.position
+        self._behind, self._others, settling = checked
+        self._active = settling or self._behind > self.copy.position
+        if not self._active:
+            await self._take_out_absent()
+
+    async def _take_out_absent(self) -> None:
+        """Links of servers that live and left the room while it was lost are away."""
+        now, lease_s = time.monotonic(), self._server.settings.lease_s
+        absent = set(self.copy.links.values()) - self._others - {self._server.name}
+        self._absent = {server: self._absent.get(server, now) for server in absent}
+        self._active = bool(absent)
+        for server, since in self._absent.items():
+            if now - since > lease_s:
+                await self._reap(server, dead=False)
 
     async def reap(self, dead: Iterable[str]) -> None:
         """The links of these servers are away."""
         async with self._lock:
             try:
                 for server in dead:
-                    await self.scripts.reap(next(self._server.q), server, self._server.clock())
+                    await self._reap(server, dead=True)
             except FAILURES as error:
                 self._fail(error)
 
-    def _save_soon(self, n: int) -> None:
-        """Keep a snapshot in Redis, when the last is old. Event ``n`` was delivered just now."""
+    async def _reap(self, server: str, *, dead: bool) -> None:
+        await self.scripts.reap(next(self._server.q), server, self._server.clock(), dead=dead)
+
+    def _save_soon(self, entry: Entry) -> None:
+        """Keep a snapshot in Redis, when the last is old. ``entry`` was delivered just now."""
         settings = self._server.settings
         young = time.monotonic() - self._saved_at < settings.snapshot_s
-        if young and n - self._saved_n < settings.log_length // 2:
+        if young and entry.n - self._saved_n < settings.log_length // 2:
             return
         if self._session.up.is_set() and self.replicas:
-            self._saved_n, self._saved_at = n, time.monotonic()
-            self._server.start(self._save(n, self.replicas[0].snapshot()), "redis-save")
+            self._saved_n, self._saved_at = entry.n, time.monotonic()
+            saving = self._save(entry, self.replicas[0].snapshot())
+            self._server.start(saving, "redis-save")
 
-    async def _save(self, n: int, snapshot: bytes) -> None:
+    async def _save(self, entry: Entry, snapshot: bytes) -> None:
         try:
-            await self.scripts.save(n, snapshot)
+            await self.scripts.save(entry.n, entry.mark, snapshot)
         except FAILURES as error:
             self._fail(error)
 
@@ -405,12 +426,12 @@ class SharedRoom:
 
         Raises one of :data:`.session.FAILURES`; then it is to be tried again.
         """
-        if self._sender is not None:
+        if self._outbox and self._sender is not None:
             await asyncio.wait([self._sender], timeout=self._server.settings.patience_s)
         async with self._lock:
-            if self.entered:
-                if self._session.up.is_set():
-                    self._session.ignore(self.channel)
+            if self._session.up.is_set():
+                self._session.ignore(self.channel)
+            if self.scripts.may_take_part:
                 await self.scripts.exit(next(self._server.q), self._server.clock())
                 self.entered = False
         # Redis has it, and nobody is left here whom it could be delivered to.

@@ -9,7 +9,10 @@ class CuttableClient:
     def __init__(self, client):
         self._client = client
         self._listeners = []
+        self._held = {}
         self.cut = False
+        self.deaf = False
+        """What Redis answers to scripts does not arrive."""
         self.refused = 0
         """Calls since it was cut."""
 
@@ -17,7 +20,17 @@ class CuttableClient:
         if self.cut:
             self.refused += 1
             raise RedisConnectionError("cut")
-        return await self._client.run(*arguments)
+        barrier = self._held.pop(arguments[1], None)
+        if barrier is not None:
+            await barrier.wait()
+        answer = await self._client.run(*arguments)
+        if self.deaf:
+            raise RedisConnectionError("the answer was lost")
+        return answer
+
+    def hold(self, script, barrier):
+        """Do not run ``script`` the next time before others are at the ``barrier`` too."""
+        self._held[script] = barrier
 
     async def execute(self, *words):
         if self.cut:

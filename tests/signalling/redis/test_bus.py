@@ -8,6 +8,7 @@ import pytest
 
 from signalling.bus import BusUnavailable
 from signalling.redis.bus import RedisBus
+from signalling.redis.scripts import FOUND
 from signalling.redis.settings import RedisSettings
 
 from . import server as redis_server
@@ -191,6 +192,80 @@ async def test_a_redis_restored_from_an_older_copy_is_brought_up_to_date(tmp_pat
         await same(first, second, late)
 
 
+async def test_a_redis_restored_from_a_copy_older_than_what_servers_keep_is_brought_up_to_date(
+    tmp_path, connected
+):
+    with redis_server.single(tmp_path / "redis", "dir " + str(tmp_path / "redis")) as redis:
+        here, there = [await connected(redis.url, settle_s=20.0) for _ in range(2)]
+        first, second = await pair(here, there, quiet_s=900.0)
+        with redis.client() as client:
+            client.save()
+        for quiet_s in (600.0, 300.0, 0.0):
+            last = earlier(answer("v", "h", f"{quiet_s}"), quiet_s)
+            await there.publish("r", last)
+        await first.until(last)
+        redis.kill()
+        redis.start()
+        end = answer("h", "v", "end")
+        await here.publish("r", end)
+        await second.until(end)
+        await same(first, second)
+        assert first.events[-4:] == second.events[-4:]
+        assert (first.restored, second.restored) == (0, 1)
+
+
+async def test_two_servers_that_bring_a_room_back_at_once_do_so_once(tmp_path, connected, clients):
+    with redis_server.single(tmp_path / "redis", "dir " + str(tmp_path / "redis")) as redis:
+        here, there = [await connected(redis.url, settle_s=20.0) for _ in range(2)]
+        first, second = await pair(here, there, quiet_s=900.0)
+        with redis.client() as client:
+            client.save()
+        for quiet_s in (600.0, 0.0):
+            last = earlier(answer("v", "h", f"{quiet_s}"), quiet_s)
+            await there.publish("r", last)
+        await first.until(last)
+        both = asyncio.Barrier(2)
+        for client in clients:
+            client.hold(FOUND, both)
+        redis.kill()
+        redis.start()
+        end = answer("h", "v", "end")
+        await here.publish("r", end)
+        await second.until(end)
+        assert (first.restored, second.restored) == (0, 1)
+
+
+async def test_a_redis_restored_from_an_older_copy_waits_for_who_came_since(
+    tmp_path, connected, clients
+):
+    with redis_server.single(tmp_path / "redis", "dir " + str(tmp_path / "redis")) as redis:
+        here, there = [await connected(redis.url, settle_s=20.0) for _ in range(2)]
+        first = await subscribed(here)
+        await here.publish("r", HOST)
+        with redis.client() as client:
+            client.save()
+        second = await subscribed(there)
+        await there.publish("r", VIEWER)
+        await first.until(VIEWER)
+        await clients[0].drop()
+        lost = answer("v", "h", "confirmed, and not heard here")
+        await there.publish("r", lost)
+        await clients[1].drop()
+        redis.kill()
+        redis.start()
+        clients[0].cut = False
+        end = answer("h", "v", "end")
+        publishing = asyncio.create_task(here.publish("r", end))
+        with redis.client() as client:
+            await eventually(lambda: client.scard("playcast:{r}:waiting") == 1)
+        assert not publishing.done()
+        clients[1].cut = False
+        await publishing
+        for copy in (first, second):
+            await copy.until(end)
+            assert copy.events[-2:] == [lost, end]
+
+
 async def test_a_newcomer_after_redis_lost_a_room_finds_its_members(redis, connected):
     here, there = await connected(redis.url), await connected(redis.url)
     first, second = await pair(here, there)
@@ -258,12 +333,14 @@ class Watch:
 
     def __init__(self):
         self.lags = []
+        self.changes = []
         self.failed = 0
         self._available = None
         self._more = asyncio.Event()
 
     def bus_available(self, available):
         self._available = available
+        self.changes.append(available)
         self._more.set()
 
     def bus_lag(self, seconds):
@@ -353,6 +430,32 @@ async def test_a_long_outage_alone_loses_nothing_with_a_redis_that_kept_its_data
         end = answer("h", "v", "end")
         await there.publish("r", end)
         await copy.until(end)
+
+
+async def test_what_was_on_its_way_when_redis_went_away_is_no_reason_to_give_the_rest_up(
+    tmp_path, connected, clients
+):
+    with redis_server.single(tmp_path / "redis", "appendonly yes") as redis:
+        here, there = [
+            await connected(redis.url, settle_s=20.0, log_length=8, snapshot_s=60.0)
+            for _ in range(2)
+        ]
+        copy = await subscribed(here)
+        await here.publish("r", HOST)
+        clients[0].deaf = True
+        publishing = asyncio.create_task(here.publish("r", answer("h", "v", "on its way")))
+        with redis.client() as client:
+            await eventually(lambda: client.xlen("playcast:{r}:log") == 2)
+        redis.kill()
+        await publishing
+        for event in (VIEWER, *(answer("h", "v", f"{i}") for i in range(16))):
+            await here.publish("r", event)
+        clients[0].deaf = False
+        redis.start()
+        elsewhere = await subscribed(there)
+        await elsewhere.until(lambda copy: copy.present == {"h", "v"})
+        await same(copy, elsewhere)
+        assert copy.restored == 0
 
 
 async def test_a_room_of_two_servers_waits_only_so_long(redis, connected):
@@ -450,6 +553,31 @@ async def test_a_room_whose_keys_are_not_ours_harms_no_other(redis, connected):
     await here.publish("r", end)
     await second.until(end)
     await same(first, second)
+
+
+async def test_a_room_whose_keys_are_not_ours_can_be_left(redis, connected):
+    watch = Watch()
+    here = await connected(redis.url, watch=watch)
+    subscription = await here.subscribe("r", Copy())
+    await here.publish("r", HOST)
+    with redis.client() as client:
+        client.delete("playcast:{r}:meta")
+        client.set("playcast:{r}:meta", "what is this")
+    await subscription.close()
+    assert here.available
+    assert watch.changes == [True]
+
+
+async def test_a_room_whose_keys_are_half_gone_harms_no_other(redis, connected):
+    here, there = [await connected(redis.url, patience_s=0.5) for _ in range(2)]
+    await subscribed(here)
+    await here.publish("r", HOST)
+    with redis.client() as client:
+        client.delete("playcast:{r}:state")
+    with pytest.raises(BusUnavailable):
+        await there.subscribe("r", Copy())
+    assert there.available
+    await pair(here, there, "other")
 
 
 async def test_a_redis_that_is_not_there_is_named():

@@ -58,9 +58,9 @@ async def test_who_entered_again_elsewhere_or_is_given_up_takes_part_no_more(ser
     assert await late.check() is None
     others, others_copy = servers("b")
     await enter(others, others_copy)
-    await others.reap(1, "a", 0.0)
+    await others.reap(1, "a", 0.0, dead=True)
     assert await again.publish(other(1)) == ("enter", [])
-    assert await others.check() == (0, {"b"})
+    assert await others.check() == (0, {"b"}, False)
 
 
 async def test_who_is_ahead_of_redis_must_say_so_first(servers):
@@ -105,7 +105,7 @@ async def test_how_a_copy_differs_is_said(servers):
     for q in range(1, 21):
         await scripts.publish(other(q))
     for n in (8, 16):
-        await scripts.save(n, b"state")
+        await scripts.save(n, f"a {n}", b"state")
     copy.position, copy.mark = 9, "a 9"
     assert isinstance(await scripts.enter(has_copy=True), Follow)
     copy.mark = "b 9"
@@ -118,6 +118,24 @@ async def test_how_a_copy_differs_is_said(servers):
     assert await scripts.enter(has_copy=True) == Differs("behind", 20, "a 20")
 
 
+async def test_every_key_ends_by_itself(servers, redis):
+    scripts, copy = servers("a")
+    await enter(scripts, copy)
+    await scripts.publish({1: ("in", "link", EVENT)})
+    with redis.client() as client:
+        keys = client.keys("playcast:{r}:*")
+        assert len(keys) == 6
+        assert all(client.pttl(key) > 0 for key in keys)
+
+
+async def test_a_snapshot_of_another_history_is_not_kept(servers):
+    scripts, copy = servers("a")
+    await enter(scripts, copy)
+    await scripts.publish(other(*range(1, 11)))
+    await scripts.save(8, "a 9", b"of another history")
+    assert (await scripts.enter(has_copy=False)).base == 0
+
+
 async def test_a_snapshot_is_kept_when_it_is_time(servers):
     scripts, copy = servers("a")
     await enter(scripts, copy)
@@ -127,11 +145,11 @@ async def test_a_snapshot_is_kept_when_it_is_time(servers):
         found = await scripts.enter(has_copy=False)
         return found.base, found.snapshot, [entry.n for entry in found.entries]
 
-    await scripts.save(3, b"too soon")
-    await scripts.save(11, b"of the future")
+    await scripts.save(3, "a 3", b"too soon")
+    await scripts.save(11, "a 11", b"of the future")
     assert await newest() == (0, b"nothing yet", list(range(1, 11)))
-    await scripts.save(4, b"four")
-    await scripts.save(4, b"again")
+    await scripts.save(4, "a 4", b"four")
+    await scripts.save(4, "a 4", b"again")
     assert await newest() == (4, b"four", list(range(5, 11)))
 
 

@@ -116,6 +116,69 @@ async def test_a_room_that_nothing_happened_in_leaves_nothing(redis, connected):
         assert client.keys("playcast:{r}:*") == []
 
 
+async def test_clients_of_a_server_that_leaves_a_lost_room_are_away(redis, connected):
+    here, there = [await connected(redis.url, **QUICK) for _ in range(2)]
+    first = await subscribed(here)
+    subscription = await there.subscribe("r", Copy())
+    await here.publish("r", host())
+    await there.publish("r", viewer())
+    await first.until(lambda copy: copy.present == {"h", "v"})
+    with redis.client() as client:
+        client.flushall()
+    await subscription.close()
+    await first.until(lambda copy: copy.present == {"h"})
+    assert there.available
+
+
+async def test_clients_of_a_server_that_leaves_a_room_that_waits_are_away(
+    redis, connected, clients
+):
+    buses = [await connected(redis.url, **QUICK) for _ in range(3)]
+    first, second, third = Copy(), Copy(), Copy()
+    await buses[0].subscribe("r", first)
+    subscription = await buses[1].subscribe("r", second)
+    await buses[2].subscribe("r", third)
+    for bus, event in zip(buses, (host(), viewer("a"), viewer("b")), strict=True):
+        await bus.publish("r", event)
+    await first.until(lambda copy: copy.present == {"h", "a", "b"})
+    await clients[2].drop()
+    with redis.client() as client:
+        client.flushall()
+        await eventually(lambda: client.scard("playcast:{r}:waiting") == 1)
+        await subscription.close()
+        await first.until(lambda copy: copy.present == {"h"})
+        servers = client.hkeys("playcast:{r}:servers")
+    assert len(servers) == 1
+
+
+async def test_who_gave_up_entering_does_not_take_part(redis, connected, clients):
+    here, there = await connected(redis.url), await connected(redis.url, patience_s=0.5)
+    await subscribed(here)
+    await here.publish("r", host())
+    clients[1].deaf = True
+    with pytest.raises(BusUnavailable):
+        await there.subscribe("r", Copy())
+    clients[1].deaf = False
+    with redis.client() as client:
+        await eventually(lambda: client.hlen("playcast:{r}:servers") == 1)
+
+
+async def test_a_room_left_during_an_outage_does_not_delay_the_others(redis, connected):
+    here, there = [await connected(redis.url, **QUICK, patience_s=1.0) for _ in range(2)]
+    subscription = await here.subscribe("r", Copy())
+    await here.publish("r", host())
+    other = await subscribed(there)
+    await there.publish("r", viewer())
+    redis.kill()
+    with pytest.raises(BusUnavailable):
+        await here.publish("r", bye("h"))
+    await subscription.close()
+    redis.start()
+    async with asyncio.timeout(0.9):  # less than the patience
+        await eventually(lambda: here.available)
+    await other.until(lambda copy: copy.present == {"v"})
+
+
 async def test_a_server_cut_off_for_long_learns_that_its_clients_were_given_up(
     redis, connected, clients
 ):
