@@ -51,14 +51,15 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from peer.requests import Answer, RequestRefused, Requests
+from peer.server_choice import ServerChoice
 from peer.signalling_link import FINAL, Lost, SignallingRefused, end_of, open_link
 from peer.signalling_settings import SignallingClientSettings, TokenSource, TokenUnavailable
 from peer.spans import Spans
+from peer.token_renewal import TokenRenewal
 from signalling.messages import (
     Bye,
     ClientMessage,
     Error,
-    FreshToken,
     Hello,
     MessageError,
     Ping,
@@ -88,9 +89,6 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
-
-RENEWAL_PAUSE_S = 0.5
-"""Before a fresh token is asked for again, where there was none; twice as long each time."""
 
 
 class ClientState(enum.Enum):
@@ -130,7 +128,7 @@ class SignallingClient:
         self._settings = settings
         self._fresh_token = fresh_token
         self._spans = spans or Spans(settings.traceparent)
-        self._renewal: asyncio.Task[None] | None = None
+        self._renewal = TokenRenewal(fresh_token, sleep, clock)
         self._sleep = sleep
         self._clock = clock
         self._jitter = jitter or random.Random()
@@ -143,8 +141,7 @@ class SignallingClient:
         self._seq = 0
         self._tries = 0
         self._taken = 0
-        self._turn = 0
-        self._unusable: set[str] = set()
+        self._servers = ServerChoice(settings.urls)
         self.trouble = ""
         """Why there is no connection now, in words; empty while there is one."""
         self.on_state: Callable[[ClientState], None] = lambda _: None
@@ -159,8 +156,7 @@ class SignallingClient:
     @property
     def url(self) -> str:
         """The server of the link that there is, or is tried next."""
-        urls = self._settings.urls
-        return urls[self._turn % len(urls)]
+        return self._servers.url
 
     @property
     def peer(self) -> str:
@@ -235,7 +231,8 @@ class SignallingClient:
                             yield message
                 except Lost as loss:
                     self.trouble = str(loss)
-                    self._turn += loss.elsewhere
+                    if loss.elsewhere:
+                        self._servers.go_on()
                     after_s = loss.after_s
                 if self._stopped.is_set():
                     return
@@ -251,7 +248,7 @@ class SignallingClient:
         try:
             socket = await open_link(self.url, self._settings)
         except SignallingRefused as refusal:
-            raise self._unless_elsewhere(refusal) from refusal
+            raise self._servers.is_unusable(refusal) from refusal
         self._spans.end("signalling.connect")
         if self._stopped.is_set():
             await socket.close()
@@ -266,7 +263,7 @@ class SignallingClient:
                 if isinstance(message, Waiting):
                     self._set_state(ClientState.KNOCKING)
                 elif isinstance(message, Welcome):
-                    self._unusable.clear()
+                    self._servers.took_us()
                     joined_at = self._clock()
                     self._joined(message)
                     with suppress(ConnectionClosed):  # what came before is still to be read
@@ -279,7 +276,7 @@ class SignallingClient:
             raise self._loss(error, was_joined=joined_at is not None) from None
         finally:
             self._socket = None
-            await self._give_up_renewal()
+            await self._renewal.end()
             if joined_at is not None and self._clock() - joined_at >= self._settings.stable_s:
                 self._tries = 0
             await socket.close()
@@ -327,37 +324,6 @@ class SignallingClient:
         self._spans.end("signalling.token")
         return token
 
-    async def _renew(self, socket: ClientConnection, source: TokenSource, left_s: float) -> None:
-        """Send a fresh token, as soon as there is one while the old one is good. Without one the
-        server closes, and the next hello asks again."""
-        ends_at, pause_s = self._clock() + left_s, RENEWAL_PAUSE_S
-        while True:
-            try:
-                token = await source()
-            except TokenUnavailable as error:
-                log.warning("signalling: the token ends soon and there is no other: %s", error)
-            else:
-                with suppress(ConnectionClosed):  # then the next hello has it
-                    await socket.send(encode(FreshToken(token)))
-                return
-            if self._clock() + pause_s >= ends_at:
-                return
-            await self._sleep(pause_s)
-            pause_s *= 2
-
-    async def _give_up_renewal(self) -> None:
-        if self._renewal is not None:
-            self._renewal.cancel()
-            await asyncio.wait([self._renewal])
-            self._renewal = None
-
-    def _token_expiring(self, socket: ClientConnection, message: TokenExpiring) -> None:
-        if self._fresh_token is None:
-            log.warning("signalling: the token ends in %.0f s", message.left_s)
-        elif self._renewal is None or self._renewal.done():
-            renewal = self._renew(socket, self._fresh_token, message.left_s)
-            self._renewal = asyncio.create_task(renewal, name="token-renewal")
-
     async def _send(self, message: ClientMessage) -> bool:
         socket = self._socket
         if socket is None:
@@ -380,7 +346,7 @@ class SignallingClient:
             if isinstance(message, Ping):
                 await socket.send(encode(Pong(message.at)))
             elif isinstance(message, TokenExpiring):
-                self._token_expiring(socket, message)
+                self._renewal.begin(socket, message.left_s)
             elif isinstance(message, Pong | TokenAccepted) or self._is_known(message):
                 continue
             elif not self._requests.take(message):
@@ -408,15 +374,8 @@ class SignallingClient:
         renewable = end.code == "token-expired" and was_joined and self._fresh_token is not None
         if not end.retry and not renewable:
             refusal = SignallingRefused(end.code, end.text)
-            return self._unless_elsewhere(refusal) if end.code == "version" else refusal
+            return self._servers.is_unusable(refusal) if end.code == "version" else refusal
         return Lost(end.text, elsewhere=end.elsewhere, after_s=end.after_s)
-
-    def _unless_elsewhere(self, refusal: SignallingRefused) -> Exception:
-        """The server itself is of no use: the end only where no other is left."""
-        self._unusable.add(self.url)
-        if self._unusable >= set(self._settings.urls):
-            return refusal
-        return Lost(str(refusal), elsewhere=True)
 
     async def _wait(self, after_s: float) -> None:
         """Wait before the next try, with full jitter; :meth:`close` cuts it short."""

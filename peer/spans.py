@@ -64,6 +64,18 @@ class Spans:
         if lasted <= MAX_SPAN_S:
             self._spans[name] = Span(name, 1000 * begun, 1000 * lasted)
 
+    def first_frame(self, complete_ns: int, decoded_ns: int) -> None:
+        """The first frame was there, and decoded (0: it is not decoded here), at these times of
+        CLOCK_MONOTONIC: that is the end of the whole.
+        """
+        ahead_s = self._clock() - time.monotonic()
+        complete_s, decoded_s = ahead_s + complete_ns / 1e9, ahead_s + decoded_ns / 1e9
+        self.end("first-frame.receive", complete_s)
+        if decoded_ns:
+            self.begin("first-frame.decode", complete_s)
+            self.end("first-frame.decode", decoded_s)
+        self.end(ROOT_SPAN, decoded_s if decoded_ns else complete_s)
+
     def take(self) -> Trace | None:
         """The report, once: nothing more is kept. ``None`` where there is nothing to report."""
         traceparent, self.traceparent = self.traceparent, ""

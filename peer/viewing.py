@@ -25,7 +25,6 @@ from __future__ import annotations
 import asyncio
 import enum
 import logging
-import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -44,7 +43,7 @@ from peer.requests import RequestRefused
 from peer.room_view import RoomView
 from peer.sdp_lines import SdpError
 from peer.signalling_client import ClientState, SignallingClient
-from peer.spans import ROOT_SPAN, Spans
+from peer.spans import Spans
 from peer.view_words import news_of
 from signalling import messages
 
@@ -265,14 +264,7 @@ class Viewing(ReceivingEvents):
         first = next((f for f in reception.frames() if f.decoded_ns or not decoded), None)
         if first is None or self._client.state is not ClientState.JOINED:
             return
-        ahead_s = time.time() - time.monotonic()
-        complete_s = ahead_s + first.complete_ns / 1e9
-        done_s = ahead_s + first.decoded_ns / 1e9 if decoded else complete_s
-        self._spans.end("first-frame.receive", complete_s)
-        if decoded:
-            self._spans.begin("first-frame.decode", complete_s)
-            self._spans.end("first-frame.decode", done_s)
-        self._spans.end(ROOT_SPAN, done_s)
+        self._spans.first_frame(first.complete_ns, first.decoded_ns)
         trace = self._spans.take()
         if trace is not None:
             self._outbox.put_nowait(messages.Trace(trace.spans))

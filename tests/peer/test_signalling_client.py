@@ -1,14 +1,9 @@
 """The signalling client against scripted servers on loopback."""
 
 import asyncio
-import random
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
-from websockets.typing import Subprotocol
 
 from peer.signalling_client import (
     FINAL,
@@ -17,13 +12,10 @@ from peer.signalling_client import (
     SignallingClient,
     SignallingClientSettings,
     SignallingRefused,
-    TokenUnavailable,
 )
-from peer.signalling_link import words_of
 from peer.spans import Spans
 from signalling.messages import (
     CLOSE_CODES,
-    SUBPROTOCOL,
     Ban,
     Bye,
     Candidate,
@@ -32,7 +24,6 @@ from signalling.messages import (
     Done,
     Error,
     ErrorCode,
-    FreshToken,
     Hello,
     Invite,
     Invited,
@@ -41,70 +32,14 @@ from signalling.messages import (
     Ping,
     Pong,
     Resume,
-    TokenExpiring,
     Waiting,
     Welcome,
-    decode_client,
     encode,
 )
 
+from .scripted_server import Time, admit, client, drain, receive, server
+
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-
-Script = Callable[[ServerConnection], Awaitable[None]]
-
-
-@asynccontextmanager
-async def server(*scripts: Script) -> AsyncIterator[str]:
-    """A server whose n-th connection follows the n-th script; yields its URL."""
-    left = list(scripts)
-
-    async def handle(socket: ServerConnection) -> None:
-        await left.pop(0)(socket)
-
-    async with serve(
-        handle, "127.0.0.1", 0, subprotocols=[Subprotocol(SUBPROTOCOL)], close_timeout=1
-    ) as running:
-        yield f"ws://127.0.0.1:{running.sockets[0].getsockname()[1]}/ws"
-
-
-async def receive(socket: ServerConnection) -> ClientMessage:
-    return decode_client(await socket.recv())
-
-
-async def admit(socket: ServerConnection, welcome: Welcome | str = "me") -> Hello:
-    """Take the hello, and send the welcome: a name alone stands for a plain one."""
-    hello = await receive(socket)
-    assert isinstance(hello, Hello)
-    if isinstance(welcome, str):
-        welcome = Welcome(welcome, hello.room, hello.role, True)
-    await socket.send(encode(welcome))
-    return hello
-
-
-class Time:
-    """Virtual time: sleeping returns at once, and is written down."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.slept: list[float] = []
-
-    async def sleep(self, delay: float) -> None:
-        self.slept.append(delay)
-        self.now += delay
-
-    def clock(self) -> float:
-        return self.now
-
-
-def client(url: str, time: Time | None = None, **settings: object) -> SignallingClient:
-    time = time or Time()
-    values: dict[str, object] = {"token": "secret", "room": "den", **settings}
-    return SignallingClient(
-        SignallingClientSettings(url=url, **values),  # type: ignore[arg-type]
-        sleep=time.sleep,
-        clock=time.clock,
-        jitter=random.Random(1),
-    )
 
 
 async def test_hello_comes_first_and_messages_arrive_in_order() -> None:
@@ -167,7 +102,7 @@ async def test_close_says_bye_and_ends_the_iteration() -> None:
         messages = aiter(me)
         await anext(messages)
         assert await me.send(Candidate("anna", "")) is True
-        await asyncio.gather(me.close(), _drain(messages))
+        await asyncio.gather(me.close(), drain(messages))
         assert me.state is ClientState.CLOSED
         assert await me.send(Candidate("anna", "")) is False
     assert said == [Candidate("anna", ""), Bye()]
@@ -345,7 +280,7 @@ async def test_an_unreachable_server_is_tried_until_close() -> None:
 
     settings = SignallingClientSettings(url=url, token="secret", room="den")
     me = SignallingClient(settings, sleep=sleep)
-    reading = asyncio.ensure_future(_drain(aiter(me)))
+    reading = asyncio.ensure_future(drain(aiter(me)))
     await tried.wait()
     assert me.state is ClientState.WAITING
     assert "cannot reach" in me.trouble
@@ -479,7 +414,7 @@ async def test_who_gives_up_waiting_says_bye() -> None:
     async with server(keep_waiting) as url, client(url) as me:
         messages = aiter(me)
         await anext(messages)
-        await asyncio.gather(me.close(), _drain(messages))
+        await asyncio.gather(me.close(), drain(messages))
     assert said == [Bye()]
 
 
@@ -567,7 +502,7 @@ async def test_an_answer_may_come_over_the_next_link_of_the_session() -> None:
         messages = aiter(me)
         await anext(messages)
         request = asyncio.ensure_future(me.request(Kick("anna")))
-        reading = asyncio.ensure_future(_drain(messages))
+        reading = asyncio.ensure_future(drain(messages))
         assert isinstance(await request, Done)
         await me.close()
         await reading
@@ -587,7 +522,7 @@ async def test_a_request_of_a_session_that_is_over_has_no_answer() -> None:
         messages = aiter(me)
         await anext(messages)
         request = asyncio.ensure_future(me.request(Kick("anna")))
-        reading = asyncio.ensure_future(_drain(messages))
+        reading = asyncio.ensure_future(drain(messages))
         with pytest.raises(RequestRefused, match="the session ended") as refused:
             await request
         assert (refused.value.code, refused.value.retry) == ("timeout", True)
@@ -605,7 +540,7 @@ async def test_a_request_without_an_answer_ends() -> None:
             await me.request(Kick("anna"))
         messages = aiter(me)
         await anext(messages)
-        reading = asyncio.ensure_future(_drain(messages))
+        reading = asyncio.ensure_future(drain(messages))
         with pytest.raises(RequestRefused, match="does not answer"):
             await me.request(Kick("anna"), timeout_s=0.01)
         await me.close()
@@ -643,251 +578,7 @@ async def test_the_way_in_is_measured_and_its_trace_goes_with_every_hello() -> N
     ]
 
 
-async def test_a_fresh_token_that_cannot_be_had_at_first_is_asked_for_again() -> None:
-    """While the old one is good; a source that fails once costs nobody the link."""
-    asked: list[float] = []
-    time = Time()
-
-    async def token() -> str:
-        asked.append(time.now)
-        if 1 < len(asked) < 4:
-            raise TokenUnavailable("the issuer is away")
-        return f"token-{len(asked)}"
-
-    got: list[ClientMessage] = []
-
-    async def expire(socket: ServerConnection) -> None:
-        await admit(socket)
-        await socket.send(encode(TokenExpiring(6.0)))
-        got.append(await receive(socket))
-        await socket.send(encode(PeerJoined("anna", "viewer")))
-        await socket.wait_closed()
-
-    async with server(expire) as url:
-        settings = SignallingClientSettings(url=url, token="", room="den")
-        me = SignallingClient(settings, fresh_token=token, sleep=time.sleep, clock=time.clock)
-        async with me:
-            messages = aiter(me)
-            assert [type(await anext(messages)) for _ in range(2)] == [Welcome, PeerJoined]
-    assert got == [FreshToken("token-4")]
-    assert asked == [0.0, 0.0, 0.5, 1.5]
-
-
-async def test_a_fresh_token_is_asked_for_until_the_old_one_ends() -> None:
-    asked: list[float] = []
-    time, last = Time(), asyncio.Event()
-
-    async def token() -> str:
-        asked.append(time.now)
-        if len(asked) == 5:
-            last.set()
-        if len(asked) > 1:
-            raise TokenUnavailable("signed out")
-        return "token"
-
-    async def expire(socket: ServerConnection) -> None:
-        await admit(socket)
-        await socket.send(encode(TokenExpiring(4.0)))
-        await asyncio.wait_for(socket.wait_closed(), 10)
-
-    async with server(expire) as url:
-        settings = SignallingClientSettings(url=url, token="", room="den")
-        me = SignallingClient(settings, fresh_token=token, sleep=time.sleep, clock=time.clock)
-        async with me:
-            messages = aiter(me)
-            assert isinstance(await anext(messages), Welcome)
-            reading = asyncio.ensure_future(_drain(messages))
-            await asyncio.wait_for(last.wait(), 10)
-            assert me._renewal is not None
-            await asyncio.wait([me._renewal], timeout=10)
-            await me.close()
-            await reading
-    assert asked == [0.0, 0.0, 0.5, 1.5, 3.5]
-
-
-# Several servers --------------------------------------------------------------------------------
-
-
-async def test_a_server_that_shuts_down_is_left_for_another() -> None:
-    time = Time()
-
-    async def shut_down(socket: ServerConnection) -> None:
-        await admit(socket, Welcome("me", "den", "host", True, secret="s1"))
-        await socket.send(encode(Error("shutting-down", "go elsewhere", True, "", 3.0)))
-        await socket.close(1012)
-
-    hellos: list[Hello] = []
-
-    async def stay(socket: ServerConnection) -> None:
-        hellos.append(await admit(socket, Welcome("me", "den", "host", True, resumed=True)))
-        await socket.wait_closed()
-
-    async with (
-        server(shut_down) as first,
-        server(stay) as second,
-        client(first, time, other_urls=(second,), first_delay_s=1.0) as me,
-    ):
-        messages = aiter(me)
-        kinds = [type(await anext(messages)) for _ in range(3)]
-    assert kinds == [Welcome, Error, Welcome]
-    assert hellos[0].resume == Resume("me", "s1", 0)
-    assert 3.5 <= time.slept[0] <= 4.0, "never sooner than the server asks for"
-
-
-async def test_servers_that_cannot_be_reached_are_taken_in_turn() -> None:
-    async def stay(socket: ServerConnection) -> None:
-        await admit(socket)
-        await socket.wait_closed()
-
-    async with server() as gone:
-        pass
-    async with server(stay) as there, client(gone, other_urls=(gone, there)) as me:
-        assert isinstance(await anext(aiter(me)), Welcome)
-
-
-@asynccontextmanager
-async def no_playcast(status: str = "404 Not Found") -> AsyncIterator[str]:
-    """A web server of somebody else's."""
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode())
-        writer.close()
-
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as running:
-        yield f"ws://127.0.0.1:{running.sockets[0].getsockname()[1]}/ws"
-
-
-async def refuse_version(socket: ServerConnection) -> None:
-    await receive(socket)
-    await socket.send(encode(Error("version", "this server speaks version 1")))
-    await socket.close(CLOSE_CODES["version"])
-
-
-@pytest.mark.parametrize("status", ["200 OK", "403 Forbidden", "404 Not Found"])
-async def test_an_address_that_is_no_websockets_is_not_tried_again(status: str) -> None:
-    async with no_playcast(status) as url, client(url) as me:
-        with pytest.raises(SignallingRefused, match=status[:3]):
-            await _drain(aiter(me))
-
-
-async def test_what_hinders_a_link_is_said_in_words() -> None:
-    async with server() as gone:
-        pass
-    port = gone.rpartition(":")[2]
-    both = [OSError(111, f"Connect call failed ('{host}', 1)") for host in ("::1", "127.0.0.1")]
-    several = OSError(f"Multiple exceptions: {both[0]}, {both[1]}")
-    assert words_of(several) == "Connection refused"
-    assert words_of(OSError("nothing known")) == "nothing known"
-    assert words_of(socket.gaierror(-2, "Name or service not known")).startswith("Name or")
-    for host in ("127.0.0.1", "localhost"):
-        url = f"ws://{host}:{port}"
-        assert await _trouble(client(url)) == f"cannot reach {url}: Connection refused"
-
-
-async def test_a_server_without_tls_is_named() -> None:
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(1)
-        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-        writer.close()
-
-    async with await asyncio.start_server(talk, "127.0.0.1", 0) as plain:
-        me = client(f"wss://127.0.0.1:{plain.sockets[0].getsockname()[1]}/ws")
-        assert "it speaks no TLS that we do (WRONG_VERSION_NUMBER)" in await _trouble(me)
-
-
-async def _trouble(me: SignallingClient) -> str:
-    """Why the first try has failed."""
-    waits = asyncio.Event()
-    me.on_state = lambda state: waits.set() if state is ClientState.WAITING else None
-    reading = asyncio.ensure_future(_drain(aiter(me)))
-    await asyncio.wait_for(waits.wait(), 10)
-    trouble = me.trouble
-    await me.close()
-    await reading
-    return trouble
-
-
-async def test_a_server_that_is_none_of_ours_is_passed_over() -> None:
-    async def stay(socket: ServerConnection) -> None:
-        await admit(socket)
-        await socket.wait_closed()
-
-    async with (
-        no_playcast() as wrong,
-        server(refuse_version) as old,
-        server(stay) as there,
-        client(wrong, other_urls=(old, there)) as me,
-    ):
-        assert isinstance(await anext(aiter(me)), Welcome)
-        assert me.url == there
-
-
-async def test_no_server_of_ours_at_all_ends_it() -> None:
-    async with (
-        no_playcast() as wrong,
-        server(refuse_version) as old,
-        client(wrong, other_urls=(old,)) as me,
-    ):
-        with pytest.raises(SignallingRefused, match="version 1"):
-            await _drain(aiter(me))
-
-
-async def test_who_is_refused_by_one_server_asks_no_other() -> None:
-    """The token is as bad there: all servers of a room judge alike."""
-
-    async def refuse(socket: ServerConnection) -> None:
-        await receive(socket)
-        await socket.send(encode(Error("bad-token", "the token is not good")))
-        await socket.close(CLOSE_CODES["bad-token"])
-
-    async with server(refuse) as one, server() as two, client(one, other_urls=(two,)) as me:
-        with pytest.raises(SignallingRefused, match="not good"):
-            await _drain(aiter(me))
-
-
-async def test_a_server_that_falls_silent_is_left_for_another() -> None:
-    """At once: the silent one would be waited for until the session is over."""
-
-    async def fall_silent(socket: ServerConnection) -> None:
-        await admit(socket)
-        socket.transport.pause_reading()
-        await over.wait()
-        socket.transport.abort()
-
-    async def stay(socket: ServerConnection) -> None:
-        await admit(socket)
-        await socket.wait_closed()
-
-    over, time = asyncio.Event(), Time()
-    async with (
-        server(fall_silent) as one,
-        server(stay) as two,
-        client(one, time, other_urls=(two,), ping_interval_s=0.1) as me,
-    ):
-        messages = aiter(me)
-        try:
-            assert isinstance(await anext(messages), Welcome)
-            assert isinstance(await anext(messages), Welcome)
-        finally:
-            over.set()
-        assert me.url == two
-        assert len(time.slept) == 1
-
-
-async def test_a_full_server_is_left_for_another() -> None:
-    async def refuse(socket: ServerConnection) -> None:
-        await receive(socket)
-        await socket.send(encode(Error("room-full", "the server is full", True)))
-        await socket.close(CLOSE_CODES["room-full"])
-
-    async def stay(socket: ServerConnection) -> None:
-        await admit(socket)
-        await socket.wait_closed()
-
-    async with server(refuse) as one, server(stay) as two, client(one, other_urls=(two,)) as me:
-        assert isinstance(await anext(aiter(me)), Welcome)
-        assert me.url == two
+# Which end is the end ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("code", ["room-full", "room-locked"])
@@ -919,8 +610,3 @@ async def test_an_answer_to_a_message_is_no_reason_of_the_end() -> None:
         messages = aiter(me)
         kinds = [type(await anext(messages)) for _ in range(3)]
     assert kinds == [Welcome, Error, Welcome]
-
-
-async def _drain(messages: AsyncIterator[object]) -> None:
-    async for _ in messages:
-        pass
