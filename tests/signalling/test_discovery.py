@@ -4,11 +4,14 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
-from signalling.auth import KeysUnavailable, Verifier, VerifierSettings
+from signalling.auth import KeysUnavailable, TokenError, Verifier, VerifierSettings
 from signalling.dev import DevIssuer
 from signalling.discovery import METADATA_LIFETIME_S, discovered_keys, issuer_metadata
 from signalling.jwks import parse_jwks
+from signalling.server import SignallingServer
+from signalling.settings import SignallingSettings
 from tests.integrations.jwks_server import SigningKey
+from tests.signalling.wire import until
 
 ISSUER = DevIssuer.generate()
 KIDS = set(parse_jwks(json.dumps(ISSUER.jwks()).encode()))
@@ -72,6 +75,18 @@ async def test_an_issuer_says_where_its_keys_are_and_is_asked_once_a_day(site):
     now += 1.0
     await source()
     assert len(site.asked) == 7
+
+
+async def test_a_server_asks_the_issuer_before_any_client_comes(site):
+    """And the first client's token is verified by what was fetched then."""
+    verifier = Verifier(VerifierSettings(issuer=site.issuer, audience="play"))
+    async with SignallingServer(SignallingSettings(verifier=verifier, port=0)):
+        assert verifier.missing
+        await until(lambda: not verifier.missing)
+        with pytest.raises(TokenError, match="another issuer"):
+            await verifier.verify(ISSUER.mint("me", "doom", "viewer"))
+    assert site.asked == ["/realms/play/.well-known/openid-configuration", "/keys"]
+    await verifier.close()
 
 
 async def test_keys_that_have_moved_are_found_at_the_next_try(site):
