@@ -22,6 +22,8 @@ from signalling.messages import (
     Answer,
     Candidate,
     Chat,
+    ControlRelease,
+    ControlRequest,
     Done,
     Error,
     FreshToken,
@@ -86,6 +88,25 @@ async def test_what_is_too_much_is_answered_with_when_to_try_again_and_not_done(
         assert [(await host.receive()).text for _ in range(2)] == ["t0", "t1"]
         await viewer.send(Ping(1.0))  # other kinds are counted apart
         assert await viewer.receive() == Pong(1.0)
+
+
+async def test_asking_for_controls_and_letting_go_is_counted_for_it_is_told_to_all(start):
+    server = await start(limits=rates(control=Limit(0.1, 2), **{"user.control": Limit(0.1, 3)}))
+    async with member(server, "host"), member(server, "player", subject="ann") as one:
+        await one.send(
+            ControlRequest("pad:1", id="1"),
+            ControlRelease("pad:1", id="2"),
+            ControlRequest("pad:1", id="3"),
+        )
+        answers = [await one.receive() for _ in range(3)]
+        assert [a.id for a in answers if isinstance(a, Done)] == ["1", "2"]
+        assert [(a.code, a.id) for a in answers if isinstance(a, Error)] == [("rate-limited", "3")]
+        async with member(server, "player", subject="ann") as other:
+            await other.send(ControlRequest("pad:1", id="4"), ControlRelease("pad:1", id="5"))
+            answers = [await other.receive() for _ in range(2)]
+            assert [a.id for a in answers if isinstance(a, Done)] == ["4"]
+            (error,) = [a for a in answers if isinstance(a, Error)]
+            assert (error.code, error.id, error.retry) == ("rate-limited", "5", True)
 
 
 async def test_who_takes_no_notice_is_put_out(start):
@@ -377,9 +398,10 @@ async def test_little_more_than_a_hello_may_come_before_it_is_answered(start, me
         for visitor, messages in ((patient, most), (hasty, most + 1)):
             await visitor.send(Hello("t", "doom", "viewer"))
             await send_all(visitor, message, messages)
-        ended = await hasty.end()
-        gate.opened.set()  # or a failure would leave the server waiting for it
-        ((error,), code) = ended
+        try:
+            error, code = await hasty.refused()
+        finally:
+            gate.opened.set()  # or the server would wait for ever
         assert (error.code, code) == ("bad-message", 4400)
         assert "before the hello was answered" in error.message
         assert isinstance(await patient.receive(), Welcome)
