@@ -409,11 +409,13 @@ class Connection:
 
     def _record_spans(self, trace: Trace) -> None:
         services = self._services
-        traceparent = self._traceparent
-        if self.role == "host" and trace.traceparent:
-            traceparent = trace.traceparent
+        of_a_viewer = self.role == "host" and trace.traceparent
         since_click_s = keep_report(
-            services.settings.tracer, traceparent, trace.spans, now=services.unix_time()
+            services.settings.tracer,
+            of_a_viewer or self._traceparent,
+            trace.spans,
+            now=services.unix_time(),
+            whole=not of_a_viewer,
         )
         if since_click_s is not None:
             services.metrics.first_frame(since_click_s)

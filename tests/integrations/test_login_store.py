@@ -281,8 +281,6 @@ def said(store: LoginStore, capsys: pytest.CaptureFixture[str]) -> Callable[[], 
 @pytest.mark.parametrize(
     ("words", "status", "says"),
     [
-        (("--token-command", "a", "--token-file", "b"), 2, "--token-command does not go with"),
-        (("--token-file", "b", "--login"), 2, "--token-file does not go with --login"),
         (("--token-command", "'"), 2, "--token-command cannot be read as a command line"),
         (("--login",), 1, "--login: you are not signed in"),
         (("--login", "https://login.example"), 1, "not signed in at https://login.example"),
