@@ -35,6 +35,9 @@ from .messages import (
     Bye,
     Chat,
     ClientMessage,
+    ControlGive,
+    ControlRelease,
+    ControlRequest,
     Error,
     ErrorCode,
     FreshToken,
@@ -63,6 +66,7 @@ log = logging.getLogger(__name__)
 _KINDS: dict[type[msgspec.Struct], MessageKind] = {
     **dict.fromkeys(get_args(Relayed), "relay"),
     **dict.fromkeys(get_args(RoomRequest), "request"),
+    **dict.fromkeys((ControlRequest, ControlRelease, ControlGive), "control"),
     Chat: "chat",
     FreshToken: "token",
     Ping: "ping",
@@ -70,6 +74,9 @@ _KINDS: dict[type[msgspec.Struct], MessageKind] = {
     Trace: "trace",
 }
 """How each message is counted; what is not here ends the connection anyway."""
+
+_ASKED: frozenset[MessageKind] = frozenset({"request", "control", "chat"})
+"""What is counted for the user too."""
 
 MAX_EARLY_MESSAGES = 16
 """What a client may say while its hello is looked at, besides :data:`.messages.MAX_HELLO_BYTES` of
@@ -331,9 +338,9 @@ class Connection:
             if wait := self._take(counted, now, max(1.0, cost)):
                 self._refuse(counted, wait, now, getattr(message, "id", ""))
                 return None
-            if counted in ("request", "chat") and not self._user_may(counted, message, now):
+            if counted in _ASKED and not self._user_may(counted, message, now):
                 return None
-        if counted in ("relay", "request", "chat"):
+        if counted == "relay" or counted in _ASKED:
             work = services.switchboard.say(hello.room, self.link, message)  # type: ignore[arg-type]
             if not services.publishes_at_once:
                 return work

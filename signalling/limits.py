@@ -42,12 +42,14 @@ class Limit:
         return self.burst / self.per_s
 
 
-SharedKind = Literal["address.handshake", "user.join", "user.request", "user.chat"]
+SharedKind = Literal["address.handshake", "user.join", "user.request", "user.control", "user.chat"]
 """What is counted for an address or a user, on all servers together where they share a limiter."""
 
-MessageKind = Literal["frame", "relay", "host-relay", "request", "chat", "token", "ping", "trace"]
+MessageKind = Literal[
+    "frame", "relay", "host-relay", "request", "control", "chat", "token", "ping", "trace"
+]
 """What is counted for each connection. ``frame`` is anything that comes, ``host-relay`` what a host
-says to its viewers."""
+says to its viewers, ``control`` asking for controls, giving them up and handing them on."""
 
 Kind = SharedKind | MessageKind
 
@@ -56,6 +58,8 @@ RATES: Mapping[Kind, Limit] = {
     "address.handshake": Limit(50, 500),
     "user.join": Limit(2, 60),
     "user.request": Limit(20, 100),
+    # What anyone may say that is told to everyone in the room.
+    "user.control": Limit(2, 40),
     "user.chat": Limit(1, 10),
     # An offer, an answer and a dozen candidates, again after each change of network; one for each
     # KiB of a message.
@@ -63,6 +67,7 @@ RATES: Mapping[Kind, Limit] = {
     # The same with every viewer; a thousand of them may come at once.
     "host-relay": Limit(2_000, 40_000),
     "request": Limit(10, 60),
+    "control": Limit(1, 20),
     "chat": Limit(1, 5),
     "token": Limit(0.2, 5),
     "ping": Limit(5, 30),
