@@ -524,7 +524,7 @@ async def scripted(*frames: str, close: int | None, refuse: bool = False) -> Asy
     files = StaticFiles(WEB_ROOT)
 
     def page(request: websockets.http11.Request) -> websockets.http11.Response:
-        asked = Request("GET", request.path, (("host", request.headers["Host"]),), False)
+        asked = Request("GET", request.path, request.headers["Host"], (), False)
         answer = files.respond(asked)
         fields = [*answer.fields, ("Content-Type", answer.content_type), ("Connection", "close")]
         headers = Headers([*fields, ("Content-Length", str(len(answer.body)))])
