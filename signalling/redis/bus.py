@@ -152,11 +152,13 @@ class RedisBus:
             closing = [shared.closing for shared in self._rooms.values() if shared.closing]
             if closing:
                 await asyncio.wait(closing, timeout=self._settings.timeout_s)
+        available = self.available
+        await end(task for task in (self._runner, *self._tasks) if task is not None)
+        if available:
             try:
-                await self._servers.quit()
+                await self._servers.quit()  # when it cannot say any more that it lives
             except FAILURES as error:
                 log.warning("leaving Redis: %s", error)
-        await end(task for task in (self._runner, *self._tasks) if task is not None)
         await self._client.close()
 
     def unsubscribe(self, shared: SharedRoom, replica: Replica) -> asyncio.Task[None] | None:

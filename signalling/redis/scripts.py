@@ -17,7 +17,8 @@ Every event is also published on the room's channel as "epoch n server q event".
 before, if any. *Sequence* (``q``): grows with each event of a server, which makes sending twice
 harmless; negative for what a server wrote on somebody's behalf. *Settling*: whenever Redis has lost
 something, or may have (its run id is another), nobody appends until all servers that took part
-have entered again, or ``until``; each brings what it has after the log's end.
+have entered again, or ``until``; each brings what it has after the log's end. Where one does not
+come in time, the room gets another epoch, with "-" as ``from``: what that one had may be lost.
 """
 
 from __future__ import annotations
@@ -270,11 +271,14 @@ CHECK = (
 -- waits.
 if not takes_part() then return {0, 0, {}, 0} end
 keep()
-if not settling then
+if not settling and redis.call('SCARD', waiting) > 0 then
   for _, other in ipairs(redis.call('SMEMBERS', waiting)) do
     if redis.call('HGET', servers, other) == '-' then redis.call('HDEL', servers, other) end
   end
   redis.call('DEL', waiting)
+  -- What they had, and did not bring, is no part of the room: from now on it is another.
+  redis.call('HSET', meta, 'epoch', string.sub(redis.sha1hex(epoch .. now), 1, 16), 'from', '-')
+  return {0, 0, {}, 0}
 end
 return {1, n, redis.call('HKEYS', servers), settling and 1 or 0}
 """

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..bus import BusUnavailable, Replica
-from ..rooms.events import RoomEvent
+from ..rooms.events import Away, RoomEvent
 from .client import RedisClient
 from .outbox import Outbox
 from .replay import empty, replay
@@ -341,6 +341,10 @@ class SharedRoom:
         snapshot = replay(self.name, state.snapshot, [entry.event for entry in state.entries])
         if self._apart:
             log.warning("room=%s: went on apart from Redis, and takes what is there", self.name)
+            # All clients here are to join again. Some of these may have left in the other history.
+            for link in [link for link, of in state.links.items() if of == self._server.name]:
+                away = Away(link, self._server.clock())
+                self._outbox.put(next(self._server.q), away, time.monotonic())
         for replica in tuple(self.replicas):
             if self._apart:
                 # What its clients have had is not what the room says: they begin from its state.

@@ -527,12 +527,32 @@ async def test_servers_that_went_on_apart_take_what_is_in_redis(redis, connected
     await there.publish("r", said)
     clients[0].cut = False
     await first.until(lambda copy: copy.restored == 2)  # an empty room first: all are closed
+    # What is left of its clients is away, as they are to join again.
+    for copy in (first, second):
+        await copy.until(lambda copy: copy.present == {"v"})
     await same(first, second)
-    assert first.present == {"h", "v"}
     assert said not in first.events  # the state has it: nothing is carried out twice
     end = answer("h", "v", "end")
     await here.publish("r", end)
     await second.until(end)
+
+
+async def test_who_left_in_a_history_that_is_given_up_is_not_in_the_other(
+    redis, connected, clients
+):
+    here, there = await connected(redis.url), await connected(redis.url)
+    first = await subscribed(here)
+    for event in (HOST, viewer("left")):
+        await here.publish("r", event)
+    await clients[0].drop()
+    await here.publish("r", bye("left"))
+    second = await subscribed(there)
+    await there.publish("r", VIEWER)
+    clients[0].cut = False
+    for copy in (first, second):
+        await copy.until(lambda copy: copy.present == {"v"})
+    await here.publish("r", host("again"))
+    await second.until(lambda copy: copy.present == {"v", "again"})
 
 
 async def test_a_room_whose_keys_are_not_ours_harms_no_other(redis, connected):

@@ -118,6 +118,24 @@ async def test_how_a_copy_differs_is_said(servers):
     assert await scripts.enter(has_copy=True) == Differs("behind", 20, "a 20")
 
 
+async def test_who_does_not_come_in_time_cannot_tell_whether_it_is_the_same_room(servers, redis):
+    (here, copy), (late, its_copy) = servers("a"), servers("b")
+    for scripts, its in ((here, copy), (late, its_copy)):
+        await enter(scripts, its)
+    its_copy.position, its_copy.mark = 2, "b 2"  # of which Redis and a know nothing
+    with redis.client() as client:
+        client.hset("playcast:{r}:meta", "run", "another")
+        await here.enter(has_copy=True)
+        client.hset("playcast:{r}:meta", "until", 1)
+        assert await here.check() is None
+        found = await here.enter(has_copy=True)
+        assert isinstance(found, Follow)
+        copy.epoch = found.epoch
+        assert (await here.publish(other(*range(1, 9))))[0] == "ok"
+        client.xtrim("playcast:{r}:log", minid="5-0")
+    assert await late.enter(has_copy=True) == Differs("conflict", 8, "a 8")
+
+
 async def test_every_key_ends_by_itself(servers, redis):
     scripts, copy = servers("a")
     await enter(scripts, copy)

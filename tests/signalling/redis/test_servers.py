@@ -52,6 +52,15 @@ async def test_a_server_that_leaves_takes_its_clients_along(redis, connected):
     assert first.room.viewers == 1  # away
 
 
+async def test_a_server_that_left_does_not_say_afterwards_that_it_lives(redis, connected):
+    # Each says so all the time, and between leaving and the end too if it still could.
+    buses = [await connected(redis.url, lease_s=60.0, tick_s=0.0001) for _ in range(3)]
+    for bus in buses:
+        await bus.close()
+    with redis.client() as client:
+        assert client.zcard("playcast:{.servers}:alive") == 0
+
+
 async def test_what_was_on_its_way_when_a_server_left_arrives(redis, connected):
     here, there = await connected(redis.url), await connected(redis.url)
     first, second = Copy(), Copy()
@@ -165,10 +174,12 @@ async def test_who_gave_up_entering_does_not_take_part(redis, connected, clients
 
 async def test_a_room_left_during_an_outage_does_not_delay_the_others(redis, connected):
     here, there = [await connected(redis.url, **QUICK, patience_s=1.0) for _ in range(2)]
-    subscription = await here.subscribe("r", Copy())
+    first = Copy()
+    subscription = await here.subscribe("r", first)
     await here.publish("r", host())
     other = await subscribed(there)
     await there.publish("r", viewer())
+    await first.until(lambda copy: copy.present == {"h", "v"})
     redis.kill()
     with pytest.raises(BusUnavailable):
         await here.publish("r", bye("h"))
