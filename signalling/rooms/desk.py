@@ -35,6 +35,9 @@ Reason = Literal[
     "requested", "granted", "denied", "given", "taken", "released", "expired", "left", "settings"
 ]
 
+_OF_CONTROLS = ("control_policy", "turn_s", "pads", "keyboard")
+"""The settings that say which controls there are, and who has them for how long."""
+
 
 class Desk:
     """A room's state, and the ways to change and to tell what is not coming and going."""
@@ -153,9 +156,11 @@ class Desk:
 
     def configure(self, settings: RoomSettings, actor: Member | None) -> None:
         """The settings are these from now on, for everyone and everything."""
-        self.state.settings = settings
+        before, self.state.settings = self.state.settings, settings
         self.tell_settings()
-        self.hand_over(self.handover().fit(), "settings", actor=actor)
+        # Turns are counted anew by other rules, and by nothing else: a lock is no longer turn.
+        if any(getattr(before, name) != getattr(settings, name) for name in _OF_CONTROLS):
+            self.hand_over(self.handover().fit(), "settings", actor=actor)
 
     def announce(self) -> None:
         """Puts the directory's card up, takes it down, or leaves it as it is."""

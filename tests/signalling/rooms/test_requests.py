@@ -436,6 +436,17 @@ def test_turns_go_by_themselves(party, host, player):
     assert party.room.next_due() is None
 
 
+def test_a_turn_is_no_longer_for_what_else_the_staff_changes(party, host, player):
+    host.ask(Configure(control_policy="turns", turn_s=60.0, id="1"))
+    player.ask(ControlRequest("pad:1", id="2"))
+    party.at += 60.0
+    party.join("q", "player").ask(ControlRequest("pad:1", id="3"))
+    until = party.at + 5.0  # the notice
+    party.at += 4.0
+    host.ask(Configure(locked=True, title="Doom", id="4"))
+    assert party.room.state.slots["pad:1"].until == until
+
+
 def test_who_comes_back_gets_what_was_free_meanwhile(party, host, player):
     host.ask(Configure(control_policy="free", id="1"))
     other = party.join("q", "player")

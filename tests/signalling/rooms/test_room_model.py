@@ -39,10 +39,11 @@ from .party import Party
 
 SUBJECTS = ["ann", "bob", "cyd", "dee", "eve"]
 INVITATION = "an invitation"
-BEGIN = ["host", "player", "viewer", "moderator", "player"]
+BEGIN = ["host", "player", "viewer", "moderator", "player", "viewer"]
 choices = st.integers(0, 2**16)
 controls = st.sampled_from(CONTROLS)
 for_s = st.sampled_from([None, 12.0, 45.0])
+roles = st.sampled_from([None, None, "viewer", "player", "moderator"])
 
 
 class RoomMachine(RuleBasedStateMachine):
@@ -100,7 +101,7 @@ class RoomMachine(RuleBasedStateMachine):
     def begin(self, empty):
         """Most of what can happen takes several people."""
         if not empty:
-            for role, subject in zip(BEGIN, SUBJECTS, strict=True):
+            for role, subject in zip(BEGIN, [*SUBJECTS, INVITATION], strict=True):
                 self.join(role, subject)
 
     @rule(
@@ -108,6 +109,9 @@ class RoomMachine(RuleBasedStateMachine):
         subject=st.sampled_from([*SUBJECTS, INVITATION]),
     )
     def join(self, role, subject):
+        self.join_as(role, subject)
+
+    def join_as(self, role, subject):
         invited = subject == INVITATION
         if invited and role == "host":
             return
@@ -126,6 +130,25 @@ class RoomMachine(RuleBasedStateMachine):
         self.views[client.peer] = View()
         self.said[client.peer] = []
 
+    @rule(choice=choices, role=roles, leave=st.booleans(), windows=st.integers(1, 2))
+    def open_the_link_again(self, choice, role, leave, windows):
+        """In other windows, or after closing this one."""
+        one = self.pick(choice, roles={"player", "viewer", "moderator"})
+        if one is not None:
+            if leave:
+                self.leave_room(one)
+            for _ in range(windows):
+                self.join_as(role or one.token_role, one.subject)
+
+    @rule(choice=choices, control=controls)
+    def ask_in_two_windows(self, choice, control):
+        one = self.pick(choice, roles={"player", "viewer", "moderator"})
+        if one is not None:
+            same = [o for o in self.truth.people.values() if o.subject == one.subject and o.there]
+            for each in [other for other in same if other.role != "host"]:
+                code = self.say(each, ControlRequest(control, id="1"))
+                assert code == self.truth.request(each, control)
+
     @rule(choice=choices)
     def drop(self, choice):
         one = self.pick(choice, there=False)
@@ -139,11 +162,7 @@ class RoomMachine(RuleBasedStateMachine):
             one.gone_at = self.truth.now + 30.0
             self.truth.settle()
 
-    @rule(
-        choice=choices,
-        notice=st.booleans(),
-        role=st.sampled_from([None, None, "viewer", "player", "moderator"]),
-    )
+    @rule(choice=choices, notice=st.booleans(), role=roles)
     def come_back(self, choice, notice, role):
         """With or without the server having noticed that the connection was lost; with the same
         token or one for another role.
@@ -183,8 +202,10 @@ class RoomMachine(RuleBasedStateMachine):
     @rule(choice=choices)
     def leave(self, choice):
         one = self.pick(choice, there=False)
-        if one is None or one.gone_at is not None:
-            return
+        if one is not None and one.gone_at is None:
+            self.leave_room(one)
+
+    def leave_room(self, one):
         self.clients[one.peer].leave()
         self.truth.remove(one.peer)
 
