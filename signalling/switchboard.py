@@ -127,20 +127,21 @@ class Switchboard:
     async def leave(self, room: str, link: str, reason: Literal["bye"] | None) -> None:
         """Take a client out of its room: for good (``bye``), or because its connection is lost.
 
-        Does nothing the second time.
+        Does nothing the second time. While the bus is away it is tried again: nobody stays in whose
+        connection is gone.
         """
         line = self._lines.get(room)
         if line is None or line.clients.pop(link, None) is None:
             return
         line.pending.discard(link)
         now = self._clock()
-        event: RoomEvent = Away(link, now) if reason is None else Leave(link, now, reason)
+        event = Away(link, now) if reason is None else Leave(link, now, reason)
         line.linger(link)
         try:
             await self._bus.publish(room, event)
         except BusUnavailable as error:
             log.warning("leave not published room=%s link=%s: %s", room, link, error)
-            line.lingering.discard(link)
+            self.leave_later(line, event)
         await self._close_if_idle(line)
 
     async def directory(self) -> list[RoomCard]:
@@ -186,6 +187,10 @@ class Switchboard:
         """Do so soon, and again later if that did not help."""
         self._spawn(self._publish_due(line))
 
+    def leave_later(self, line: _Line, event: Away | Leave) -> None:
+        """Publish ``event`` after a while, until it has happened."""
+        self._spawn(self._leave_later(line, event))
+
     def close_if_idle(self, line: _Line) -> None:
         self._spawn(self._close_if_idle(line))
 
@@ -198,6 +203,16 @@ class Switchboard:
                 await self._bus.publish(line.room.name, event)
         except BusUnavailable as error:
             log.warning("what is due is not published room=%s: %s", line.room.name, error)
+
+    async def _leave_later(self, line: _Line, event: Away | Leave) -> None:
+        while line.has_present(event.link):
+            await asyncio.sleep(RETRY_S)
+            try:
+                if line.has_present(event.link):
+                    await self._bus.publish(line.room.name, event)
+            except BusUnavailable as error:
+                log.debug("leave not published room=%s: %s", line.room.name, error)
+        await self._close_if_idle(line)
 
     async def _close_if_idle(self, line: _Line) -> None:
         name = line.room.name
@@ -276,6 +291,11 @@ class _Line:
         host = self.room.host
         return host is not None and host.link in self.clients
 
+    def has_present(self, link: str) -> bool:
+        """Whether somebody is in the room by this link."""
+        member = self.room.member(link)
+        return member is not None and member.away_since is None
+
     def linger(self, link: str) -> None:
         """A client's connection is gone."""
         self.lingering.add(link)
@@ -294,6 +314,10 @@ class _Line:
         self._carry_out(self.room.apply(event), mine)
         if not isinstance(event, Say):
             self._after_a_change(event)
+        if mine and isinstance(event, Join) and event.link not in self.clients:
+            # Whose connection is gone; had that been published, it may have been lost.
+            self.linger(event.link)
+            self._board.leave_later(self, Away(event.link, event.at))
         self._set_timer()
 
     def snapshot(self) -> bytes:

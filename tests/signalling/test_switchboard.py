@@ -404,6 +404,85 @@ async def test_a_dead_bus_is_reported_on_join_and_survived_on_leave(make, reason
     assert not board.rooms
 
 
+class OutageBus(MemoryBus):
+    """Takes nothing, the next so many times."""
+
+    outages = 0
+
+    async def publish(self, room, event):
+        if self.outages:
+            self.outages -= 1
+            raise BusUnavailable("no route")
+        await super().publish(room, event)
+
+
+@pytest.mark.parametrize("reason", ["bye", None])
+async def test_who_leaves_in_an_outage_has_left_after_it(make, monkeypatch, reason):
+    monkeypatch.setattr("signalling.switchboard.RETRY_S", 0.01)
+    bus = OutageBus()
+    board = make(bus)
+    await enter(board, "h", "host")
+    await enter(board, "v")
+    room = board.rooms["r"]
+    bus.outages = 3
+    await board.leave("r", "v", reason)
+    assert room.member("v").away_since is None
+    await until(lambda: reason is None or room.member("v") is None)
+    await until(lambda: reason == "bye" or room.member("v").away_since is not None)
+    assert bus.outages == 0
+
+
+async def test_who_leaves_last_in_an_outage_leaves_nothing(make, monkeypatch):
+    monkeypatch.setattr("signalling.switchboard.RETRY_S", 0.01)
+    bus = OutageBus()
+    board = make(bus)
+    await enter(board, "h", "host")
+    bus.outages = 2
+    await board.leave("r", "h", "bye")
+    assert board.rooms
+    await until(lambda: not board.rooms)
+    assert not bus._rooms
+
+
+class HoldingBus(MemoryBus):
+    """Says that it failed, and delivers later all the same, or does not."""
+
+    def __init__(self):
+        super().__init__()
+        self.fails = self.loses = False
+        self.held = []
+
+    async def publish(self, room, event):
+        if not self.fails:
+            await super().publish(room, event)
+            return
+        if not self.loses:
+            self.held.append((room, event))
+        raise BusUnavailable("no answer")
+
+    async def deliver(self):
+        self.fails = False
+        for room, event in self.held:
+            await self.publish(room, event)
+
+
+async def test_who_was_let_in_although_the_bus_said_no_does_not_stay(make, monkeypatch):
+    monkeypatch.setattr("signalling.switchboard.RETRY_S", 0.01)
+    bus = HoldingBus()
+    board = make(bus)
+    await enter(board, "h", "host")
+    bus.fails = True
+    with pytest.raises(BusUnavailable):
+        await enter(board, "v")
+    bus.loses = True
+    await board.leave("r", "v", None)
+    await settled(board)
+    await bus.deliver()
+    room = board.rooms["r"]
+    assert room.member("v").away_since is None
+    await until(lambda: room.member("v").away_since is not None)
+
+
 async def test_a_closed_switchboard_leaves_no_task_behind():
     bus = MemoryBus()
     before = asyncio.all_tasks()
