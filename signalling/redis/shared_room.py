@@ -20,6 +20,7 @@ from typing import Any
 from ..bus import BusUnavailable, Replica
 from ..rooms.events import Away, RoomEvent
 from .client import RedisClient
+from .negotiation import negotiate
 from .outbox import Outbox
 from .replay import empty, replay
 from .room_copy import Gap, RoomCopy
@@ -27,13 +28,12 @@ from .room_scripts import RoomScripts
 from .session import FAILURES, Session
 from .settings import RedisSettings
 from .watch import BusWatch
-from .wire import Differs, Entry, Follow, RedisDataError, State, decode_message, link_change
+from .wire import Entry, RedisDataError, State, decode_message, link_change
 
 log = logging.getLogger(__name__)
 
 _BATCH = 64
 _SNAPSHOT_EVERY = 64  # events
-_ATTEMPTS = 16  # at entering, while others change the room under our hands
 _IDLE_LEASES = 3  # a room in which nothing happens is looked after so rarely
 
 
@@ -78,7 +78,6 @@ class SharedRoom:
         self._catching_up: asyncio.Task[None] | None = None
         self._held: list[tuple[str, Entry]] | None = None
         self._unheard: dict[int, float] = {}
-        self._apart = False
         self._trouble = ""
         self._active = False
         self._behind = 0
@@ -280,9 +279,14 @@ class SharedRoom:
         self._held = []
         self._unheard.clear()
         try:
-            found = await self._negotiate()
+            found, apart = await negotiate(
+                self.copy,
+                self.scripts,
+                lambda: self.replicas[0].snapshot(),
+                lambda: self._other_servers,
+            )
             if isinstance(found, State):
-                self._adopt(found)
+                self._adopt(found, apart=apart)
             else:
                 self._deliver(self.copy.follow(found.entries))
             self.copy.epoch = found.epoch
@@ -290,7 +294,6 @@ class SharedRoom:
             self.entered = self._active = True
             self._trouble = ""
             self.copy.alone_after = None
-            self._apart = False
             self._behind = 0
         finally:
             held, self._held = self._held, None
@@ -301,52 +304,18 @@ class SharedRoom:
             if epoch == self.copy.epoch and entry.n > self.copy.position:
                 self._take(epoch, entry)
 
-    async def _negotiate(self) -> Follow:
-        """Until Redis and this server agree on what the room is."""
-        copy = self.copy
-        began = copy.position
-        has_copy = bool(copy.epoch)
-        after, brought = None, list[Entry]()
-        refused = False
-        for _ in range(_ATTEMPTS):
-            found = await self.scripts.enter(
-                has_copy=has_copy, others=self._other_servers, after=after, brought=brought
-            )
-            if copy.position != began:
-                raise RedisDataError("went on alone meanwhile")
-            match found:
-                case Follow():
-                    return found
-                case None:
-                    await self._found()
-                    has_copy = True
-                case Differs(how=how, n=n, mark=mark):
-                    missing = copy.entries_after(n, mark) if how == "behind" else None
-                    went_alone = copy.alone_after is not None
-                    if missing is not None:
-                        after, brought = (n, mark), missing
-                    elif (how == "behind" or went_alone) and not refused:
-                        # Who was quicker may have made what this server would have made.
-                        refused = not await self._found()
-                    else:
-                        has_copy, self._apart = False, how != "old" or went_alone
-        raise RedisDataError("cannot be entered: others change it all the time")
-
-    async def _found(self) -> bool:
-        return await self.scripts.found(self.replicas[0].snapshot(), self._other_servers)
-
-    def _adopt(self, state: State) -> None:
+    def _adopt(self, state: State, *, apart: bool) -> None:
         self.copy.adopt(state)
         self._saved_n, self._saved_at = state.base, time.monotonic()
         snapshot = replay(self.name, state.snapshot, [entry.event for entry in state.entries])
-        if self._apart:
+        if apart:
             log.warning("room=%s: went on apart from Redis, and takes what is there", self.name)
             # All clients here are to join again. Some of these may have left in the other history.
             for link in [link for link, of in state.links.items() if of == self._server.name]:
                 away = Away(link, self._server.clock())
                 self._outbox.put(next(self._server.q), away, time.monotonic())
         for replica in tuple(self.replicas):
-            if self._apart:
+            if apart:
                 # What its clients have had is not what the room says: they begin from its state.
                 replica.restore(empty(self.name))
             replica.restore(snapshot)
