@@ -223,8 +223,9 @@ class RedisBus:
             shared.heard(data)
 
     async def attempt(self) -> None:
-        """Every script once, in a room whose name no room can have."""
+        """Everything once, in a room whose name no room can have."""
         room = SharedRoom(f".{self._server.name}", self._server, self._session)
+        await self._session.rehearse(room.channel)
         await room.scripts.rehearse()
         await self._servers.rehearse()
 

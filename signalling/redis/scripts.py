@@ -271,8 +271,9 @@ CHECK = (
 -- waits.
 if not takes_part() then return {0, 0, {}, 0} end
 keep()
-if not settling and redis.call('SCARD', waiting) > 0 then
-  for _, other in ipairs(redis.call('SMEMBERS', waiting)) do
+local absent = redis.call('SMEMBERS', waiting)
+if not settling and #absent > 0 then
+  for _, other in ipairs(absent) do
     if redis.call('HGET', servers, other) == '-' then redis.call('HDEL', servers, other) end
   end
   redis.call('DEL', waiting)

@@ -121,6 +121,13 @@ class Session:
         if self._listener is not None:
             self._listener.unsubscribe(channel)
 
+    async def rehearse(self, channel: bytes) -> None:
+        """Whether Redis lets us listen, and end it."""
+        await self.listen_to([channel])
+        assert self._listener is not None
+        self._listener.unsubscribe(channel)
+        await self._listener.ping()
+
     async def _one(self) -> None:
         self._lost.clear()
         listener = self._listener = await self._client.listener(self._house.heard)
