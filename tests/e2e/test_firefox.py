@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
 
@@ -69,5 +67,6 @@ async def test_firefox_plays_the_pattern_in_vp8() -> None:
     numbers = [number_of(middles) for middles in shown]
     read = [number for number in numbers if number is not None]
     assert read == numbers, "a frame was shown whose code cannot be read"
-    assert all(before < after for before, after in itertools.pairwise(read))
+    assert read == sorted(read)
+    assert len(set(read)) > 0.9 * len(read), "Firefox told of the same frame again and again"
     assert read[-1] - read[0] < 2 * len(read), "half of the frames were not shown"
