@@ -228,6 +228,8 @@ class World:
         try:
             for _ in range(2):
                 await self.newcomer()
+            if self.strict:
+                await self.all_know_each_other()
             for _ in range(STEPS):
                 await self.step()
             await self.converge()
@@ -272,9 +274,7 @@ class World:
                     await self.calm()
                 await self.come_or_go(word)
                 if self.strict:
-                    await self.calm()
-                    for party in self.parties:
-                        party.begin()
+                    await self.all_know_each_other()
         await self.wait(0.0, 0.02, 0.1, 0.2)
 
     async def cut(self):
@@ -328,6 +328,12 @@ class World:
 
     async def wait(self, *choices):
         await asyncio.sleep(self.dice.choice(choices))
+
+    async def all_know_each_other(self):
+        """Who does not know yet that another has come may go on alone without it."""
+        await self.calm()
+        for party in self.parties:
+            party.begin()
 
     async def calm(self):
         """Until Redis is there for everybody, and all have the same, and none but they."""
