@@ -7,17 +7,11 @@
 #include <x264.h>
 
 #include "encoded_units.h"
+#include "uninstrumented.h"
 
 _Static_assert(ENCODED_PADDING >= PC_DECODE_PADDING, "the units are decoded as they are");
 
 enum { WIDTH = 640, HEIGHT = 360 };
-
-/* libavcodec is not instrumented: ThreadSanitizer does not see what its slice threads agree by. */
-const char *__tsan_default_suppressions(void);
-const char *__tsan_default_suppressions(void)
-{
-    return "race:libavcodec.so\nrace:libavutil.so\n";
-}
 
 static struct pc_decoder *open_decoder(enum pc_codec_id codec)
 {

@@ -2,15 +2,9 @@
  * frames in between shows the very same pictures as one that gets everything. */
 #include "decode.h"
 #include "encoded_units.h"
+#include "uninstrumented.h"
 
 enum { WIDTH = 320, HEIGHT = 180, PERIODS = 8, PERIOD = 41, BEGIN = 21 };
-
-/* libavcodec is not instrumented: ThreadSanitizer does not see what its slice threads agree by. */
-const char *__tsan_default_suppressions(void);
-const char *__tsan_default_suppressions(void)
-{
-    return "race:libavcodec.so\nrace:libavutil.so\n";
-}
 
 /* The picture of a unit as I420; the caller frees it. */
 static uint8_t *decode(struct pc_decoder *decoder, const struct encoded_unit *unit, size_t *bytes)
