@@ -36,7 +36,7 @@ class Upgrade:
     """An answer: this connection becomes a WebSocket."""
 
     key: str
-    """``Sec-WebSocket-Accept``: see :func:`.websocket.accept_key`."""
+    """``Sec-WebSocket-Accept``: see :func:`.handshake.accept_key`."""
 
     accept: Callable[[WebSocket], Receiver]
     """Called when it does."""

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import Any
 
 from .connection import Connection
+from .handshake import accept_key
 from .health import Health
 from .http11 import Request, Response
 from .http_connection import Answer, HttpConnection, Peer, Upgrade
@@ -19,7 +20,7 @@ from .messages import MAX_MESSAGE_BYTES, SUBPROTOCOL
 from .net import is_loopback
 from .services import Services
 from .static import HSTS, SECURITY_FIELDS, StaticFiles
-from .websocket import Reactor, WebSocket, accept_key
+from .websocket import Reactor, WebSocket
 
 log = logging.getLogger(__name__)
 

@@ -17,13 +17,8 @@ connection. No extension is negotiated, so neither is compression.
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
-import hashlib
 from collections.abc import Callable
 from typing import Protocol
-
-from .http11 import Request
 
 # In C where it is built for this platform.
 try:
@@ -54,7 +49,6 @@ FRAMES_PER_TURN = 32
 HIGH_WATER_BYTES = 64 * 1024
 """What asyncio holds for one client before what follows waits here."""
 
-_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 _FIN = 0x80
 _STATUS_CODES = frozenset(range(1000, 1015)) - {1004, NO_STATUS, ABNORMAL_CLOSURE}
@@ -488,28 +482,6 @@ class WebSocket(asyncio.BufferedProtocol):
         self.write()
         self._abort_later()
         self._transport.close()
-
-
-def accept_key(request: Request) -> str | None:
-    """``Sec-WebSocket-Accept`` for an opening handshake (RFC 6455 section 4.2.2); ``None``: the
-    request is none of version 13.
-    """
-    key = request.get("sec-websocket-key")
-    if (
-        request.method != "GET"
-        or not request.has_token("upgrade", "websocket")
-        or not request.has_token("connection", "upgrade")
-        or request.get("sec-websocket-version") != "13"
-        or key is None
-    ):
-        return None
-    try:
-        if len(base64.b64decode(key, validate=True)) != 16:
-            return None
-    except (binascii.Error, ValueError):
-        return None
-    digest = hashlib.sha1(key.encode("latin-1") + _GUID, usedforsecurity=False).digest()
-    return base64.b64encode(digest).decode()
 
 
 def _cut(reason: str) -> bytes:

@@ -18,9 +18,10 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+from signalling.handshake import accept_key
 from signalling.http11 import Request
 from signalling.http_connection import Answer, HttpConnection, Peer, Upgrade
-from signalling.websocket import Reactor, WebSocket, accept_key
+from signalling.websocket import Reactor, WebSocket
 
 MAX_BYTES = 128 * 1024
 

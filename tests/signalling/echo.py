@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 from http import HTTPStatus
 
+from signalling.handshake import accept_key
 from signalling.http11 import Response
 from signalling.http_connection import HttpConnection, Upgrade
-from signalling.websocket import Reactor, accept_key
+from signalling.websocket import Reactor
 
 MAX_MESSAGE_BYTES = 128 * 1024
 SUBPROTOCOL = "echo"
