@@ -112,6 +112,12 @@ class HostProcess:
         assert report is not None
         return report
 
+    async def given_up(self) -> int:
+        """Frames that it did not send to those who watch now: it got no processor for too long."""
+        report = await self.report(lambda _: True)
+        watching = [peer for peer in report["peers"] if peer["state"] == "connected"]
+        return sum(peer["frames_dropped"] for peer in watching)
+
     async def words(self, part: str, timeout: float = 15.0) -> str:
         """The first line on standard error, of those so far or to come, that has this part."""
 

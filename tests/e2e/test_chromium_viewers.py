@@ -54,6 +54,7 @@ async def test_a_second_viewer_comes_and_goes(browser: Chromium) -> None:
         both = await frames_of(second)
         report = await host.report(lambda report: report["viewers"] == 2)
         asked = sum(peer["idr_requests"] for peer in report["peers"])
+        second_given_up = await host.given_up()
         await second.close()
         await host.report(lambda report: report["viewers"] == 1)
 
@@ -61,13 +62,15 @@ async def test_a_second_viewer_comes_and_goes(browser: Chromium) -> None:
         frames = await frames_of(first)
         await first.wait_for(f"playcast.stats.framesDecoded >= {len(frames)}", LONG)
         stats = await first.evaluate("playcast.stats")
+        given_up = await host.given_up()
         await first.close()
 
-    assert faults_in(frames) == []
-    assert faults_in(both) == []
+    assert faults_in(frames, given_up) == []
+    assert faults_in(both, second_given_up) == []
     assert frames[0].number == 0
     # One encode for both: what the second saw is a part of what the first saw.
-    assert {(f.number, f.made_us) for f in both} <= {(f.number, f.made_us) for f in frames}
+    not_seen = {(f.number, f.made_us) for f in both} - {(f.number, f.made_us) for f in frames}
+    assert len(not_seen) <= given_up
     # A browser that is slow to begin asks for another one (PLI).
     assert stats["keyFrames"] <= 2 + asked
     assert (stats["framesDropped"], stats["plis"]) == (0, 0)
@@ -88,10 +91,11 @@ async def test_a_viewer_that_vanishes_disturbs_nobody(browser: Chromium) -> None
         await more_frames(first, 30)
         frames = await frames_of(first)
         state = await first.evaluate("playcast.state")
+        given_up = await host.given_up()
         await first.close()
 
     assert len(frames) > before
-    assert faults_in(frames) == []
+    assert faults_in(frames, given_up) == []
     assert state == "playing"
 
 
@@ -124,14 +128,15 @@ async def test_ctrl_c_is_told_in_words_and_a_restart_plays_again(browser: Chromi
     assert await page.evaluate("playcast.state") == "host-left"
     before = await count_of(page)
 
-    async with PlaycastProcess(*PATTERN, "--port", str(port)):
+    async with PlaycastProcess(*PATTERN, "--port", str(port)) as host:
         await page.wait_for("playcast.state === 'playing'", RETURN_TIMEOUT)
         await more_frames(page, 30)
         frames = await frames_of(page, before)
         assert await page.evaluate("pattern.tracks") == 2
+        given_up = await host.given_up()
         await page.close()
     assert frames[0].number == 0
-    assert faults_in(frames) == []
+    assert faults_in(frames, given_up) == []
 
 
 async def test_a_bad_token_is_told_in_words(browser: Chromium) -> None:

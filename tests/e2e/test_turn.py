@@ -102,6 +102,12 @@ class RelayedHost:
         (connection,) = self.connections
         return connection.stats()
 
+    async def given_up(self) -> int:
+        """As :meth:`.HostProcess.given_up`."""
+        media = self.stats().media
+        assert media is not None
+        return media.frames_dropped
+
 
 class Words(logging.Handler):
     """What the library tells its operator."""
@@ -196,13 +202,14 @@ async def secret_server(
 
 
 @contextlib.asynccontextmanager
-async def playing(browser: Chromium, link: str) -> AsyncIterator[Page]:
+async def playing(browser: Chromium, host: RelayedHost | HostProcess) -> AsyncIterator[Page]:
     """A relay-only viewer that has decoded some of the pattern, each frame in its turn."""
-    page = await browser.open(link, init=[RELAY_ONLY, SCRIPT])
+    page = await browser.open(host.link, init=[RELAY_ONLY, SCRIPT])
     try:
         await page.wait_for("pattern.frames.length > 0", 20)
         await more_frames(page, FRAMES)
-        assert faults_in(await frames_of(page)) == []
+        frames = await frames_of(page)
+        assert faults_in(frames, await host.given_up()) == []
         yield page
     finally:
         await page.close()
@@ -211,7 +218,7 @@ async def playing(browser: Chromium, link: str) -> AsyncIterator[Page]:
 async def test_plays_through_turn_over_udp(browser: Chromium, turn_server: TurnServer) -> None:
     async with (
         relayed_host(fixed(turn_server.url("udp"))) as host,
-        playing(browser, host.link) as page,
+        playing(browser, host) as page,
     ):
         assert await page.evaluate(SELECTED_PAIR) == ["relay", "relay"]
         stats = host.stats()
@@ -225,7 +232,7 @@ async def test_plays_through_turn_over_udp(browser: Chromium, turn_server: TurnS
 async def test_plays_through_turn_over_tcp(browser: Chromium, turn_server: TurnServer) -> None:
     async with (
         relayed_host(fixed(turn_server.url("tcp"))) as host,
-        playing(browser, host.link) as page,
+        playing(browser, host) as page,
     ):
         assert await page.evaluate(SELECTED_PAIR) == ["relay", "relay"]
         stats = host.stats()
@@ -261,7 +268,7 @@ async def test_a_browser_relays_with_credentials_of_its_own(
 ) -> None:
     async with (
         relayed_host(made_for_each(secret_server.url("udp"))) as host,
-        playing(browser, host.link) as page,
+        playing(browser, host) as page,
     ):
         assert await page.evaluate(SELECTED_PAIR) == ["relay", "relay"]
         assert host.stats().relayed
@@ -290,7 +297,7 @@ async def test_the_commands_turn_server_reaches_the_viewer(
     options = ("--source", "pattern", "--size", "640x360", "--fps", "30", "--bitrate", "2M")
     async with (
         HostProcess(*options, "--turn", server) as host,
-        playing(browser, host.link) as page,
+        playing(browser, host) as page,
     ):
         local, remote = await page.evaluate(SELECTED_PAIR)
         assert (local, remote) == ("relay", "host")
