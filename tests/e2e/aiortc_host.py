@@ -154,7 +154,6 @@ class AiortcHost:
 
     async def invite_again(self, viewer: str) -> None:
         """Offer a new connection to a viewer whose old one stands."""
-        self._replaced.append(self.peers[viewer])
         await self._invite(viewer)
 
     async def reoffer(self, viewer: str) -> None:
@@ -192,6 +191,8 @@ class AiortcHost:
                 await self.peers[viewer].addIceCandidate(candidate)
 
     async def _invite(self, viewer: str) -> None:
+        if viewer in self.peers:
+            self._replaced.append(self.peers[viewer])
         peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self.peers[viewer] = peer
         transceiver = peer.addTransceiver(
@@ -241,5 +242,6 @@ async def aiortc_host(
                 await host.hang_up()
                 await socket.close()
                 await task
+                await host.hang_up()  # on who came meanwhile
     finally:
         aioice.ice.get_host_addresses = gather
