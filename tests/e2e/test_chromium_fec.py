@@ -89,12 +89,13 @@ async def test_what_is_lost_is_repaired(capsys: pytest.CaptureFixture[str]) -> N
         await page.wait_for(f"{STATS}.then(s => s.fecPacketsReceived > 0)", 20)
         await more_frames(page, SETTLE_FRAMES)  # FEC follows the loss
 
+        given_up = await host.given_up()
         lost, before, first = relay.lost, await _stats(page), await count_of(page)
         await more_frames(page, FRAMES, 60)
         frames = await frames_of(page, first)
         after = await _stats(page)
         lost = relay.lost - lost
-        given_up = await host.given_up()
+        given_up = await host.given_up() - given_up
 
     gained = {
         name: after[name] - before[name]

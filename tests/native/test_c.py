@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = sorted(path.stem for path in ROOT.glob("tests/c/test_*.c"))
+USES = '#include "uninstrumented.h"'
 JOBS = f"-j{os.cpu_count() or 1}"
 
 
@@ -70,3 +71,17 @@ def test_c(build, variant: str, program: str, tmp_path: Path):
     said = log.read_text(errors="replace")
     assert result.returncode == 0, said
     assert "ok " in said, f"{program} ran no test"
+
+
+@pytest.mark.sanitizer
+@pytest.mark.parametrize(
+    "program", [name for name in PROGRAMS if USES in (ROOT / f"tests/c/{name}.c").read_text()]
+)
+def test_thread_sanitizer_finds_what_it_is_told(build, program: str):
+    """It asks a function of the program's, which nobody misses where it is hidden."""
+    build("tsan")
+    path = ROOT / "build/native/tsan" / program
+    symbols = subprocess.run(
+        ["nm", "--dynamic", "--defined-only", path], capture_output=True, text=True, check=True
+    ).stdout
+    assert "__tsan_default_suppressions" in symbols
